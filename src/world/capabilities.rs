@@ -1,0 +1,46 @@
+//! What an engine can do.
+
+/// Who does a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The engine, also after we are gone.
+    Engine,
+    /// We, as long as we run.
+    Us,
+}
+
+/// What an engine can do, as a value. A gap becomes a diagnostic at its line before anything is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Who applies restart policies.
+    pub restarts: Owner,
+    /// Who runs health probes.
+    pub probes: Owner,
+    /// Several networks in one create call; otherwise the rest is connected before the start.
+    pub many_networks_at_create: bool,
+    /// `healthcheck.start_interval`.
+    pub start_interval: bool,
+    /// `type: image` mounts.
+    pub image_mounts: bool,
+    /// `volume.subpath`.
+    pub volume_subpath: bool,
+    /// `networks.*.interface_name`.
+    pub interface_name: bool,
+    /// `networks.*.gw_priority`.
+    pub gateway_priority: bool,
+    /// MAC address by network; otherwise one for the container.
+    pub mac_by_network: bool,
+    /// `annotations`.
+    pub annotations: bool,
+    /// Recursive read-only bind mounts (`bind.recursive`).
+    pub recursive_readonly: bool,
+    /// `links` and `external_links`.
+    pub links: bool,
+    /// Pulls images from registries.
+    pub pull: bool,
+    /// Pauses and resumes containers.
+    pub pause: bool,
+    /// Keys of the format, as dotted patterns (`services.*.isolation`), that this engine can't honour although it
+    /// has no switch above; each with the reason in words.
+    pub refused: Vec<(&'static str, &'static str)>,
+}
