@@ -30,6 +30,7 @@
 pub mod diag;
 pub mod engine;
 pub mod exit;
+pub mod load;
 pub mod model;
 pub mod plan;
 pub mod units;

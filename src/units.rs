@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::str::FromStr;
 
 /// A length of time in whole nanoseconds, written as Go writes it (`1m30s`, `24h0m0s`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +17,24 @@ impl Duration {
     /// The length as the standard library's type; a negative one counts as none.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
+    }
+}
+
+/// Why a duration or a size can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct UnitError {
+    /// What happened, with the text.
+    pub message: String,
+    /// What would be right.
+    pub help: &'static str,
+}
+
+/// Go's units and `d`, `w`: `1h30m`, `1.5s`, `-5s`, `2d`, `0`.
+impl FromStr for Duration {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        Err(UnitError { message: format!("invalid duration {text:?}"), help: "write it like 1m30s" })
     }
 }
 
@@ -62,6 +81,14 @@ impl Bytes {
     /// Whether it is nought, which the format treats like "not given".
     pub fn is_zero(&self) -> bool {
         self.0 == 0
+    }
+}
+
+/// `64m`, `1.5gb`, `512`, `1 GiB`: all suffixes count in powers of 1024.
+impl FromStr for Bytes {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        Err(UnitError { message: format!("invalid size {text:?}"), help: "write it like 512m" })
     }
 }
 

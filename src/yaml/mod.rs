@@ -2,6 +2,16 @@
 //!
 //! The parser stands behind one file, so that it can be exchanged; everything above sees only [`Node`].
 
+mod emit;
 mod node;
+mod parse;
 
+pub use emit::emit;
 pub use node::{Entry, Mapping, Node, Tag, Value};
+pub use parse::{Parsed, parse};
+
+/// `text` without a leading byte order mark. Spans count from here, so do this before the text enters a
+/// [`SourceMap`](crate::diag::SourceMap).
+pub fn strip_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}

@@ -1,0 +1,5 @@
+//! Text → `Project`.
+
+pub mod dotenv;
+pub mod interpolate;
+pub mod words;
