@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Consort against Docker Compose on one engine: the same projects, in turn, ratios of medians.
+
+    benches/compare.py --ours target/release/consort --peer docker-compose [--runs 5] [--only up,logs]
+
+Both commands use the engine that DOCKER_HOST names. Every measurement alternates peer and ours, so that whatever else
+the machine does falls on both. Wall clock and CPU time are of the command itself (children included), not of the
+engine; the peak of memory is what the kernel reports for it.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+IMAGE = "busybox:latest"
+
+
+def run(command, cwd, check=True):
+    """Runs `command`; returns (wall seconds, CPU seconds, peak resident KiB)."""
+    begin = time.monotonic()
+    process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if check and process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{errors.decode(errors='replace')[-2000:]}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+
+
+def flat(services):
+    """A project of independent services that end at once when they are stopped."""
+    lines = ["services:"]
+    for i in range(services):
+        lines += [f"  s{i}:", f"    image: {IMAGE}", '    command: ["sleep", "infinity"]', "    stop_signal: SIGKILL"]
+    return "\n".join(lines) + "\n"
+
+
+def chain(length):
+    """Services of which each waits until the one before it is healthy."""
+    lines = ["services:"]
+    for i in range(length):
+        lines += [f"  s{i}:", f"    image: {IMAGE}", '    command: ["sleep", "infinity"]', "    stop_signal: SIGKILL",
+                  "    healthcheck:", '      test: ["CMD", "true"]', "      interval: 100ms", "      timeout: 2s", "      retries: 20"]
+        if i:
+            lines += ["    depends_on:", f"      s{i - 1}:", "        condition: service_healthy"]
+    return "\n".join(lines) + "\n"
+
+
+def talkative(lines):
+    """One service that writes so many lines and ends."""
+    return f'services:\n  talk:\n    image: {IMAGE}\n    command: ["seq", "{lines}"]\n'
+
+
+class Bench:
+    def __init__(self, options):
+        self.tools = {"peer": options.peer.split(), "ours": options.ours.split()}
+        self.runs = options.runs
+        self.only = [w for w in options.only.split(",") if w]
+        self.root = tempfile.mkdtemp(prefix="consort-bench-")
+        self.rows = []
+
+    def wants(self, name):
+        return not self.only or any(name.startswith(w) for w in self.only)
+
+    def project(self, name, text):
+        """A folder for each tool, so that neither sees the other's containers."""
+        folders = {}
+        for tool in self.tools:
+            folders[tool] = os.path.join(self.root, f"bench-{name}-{tool}")
+            os.makedirs(folders[tool], exist_ok=True)
+            with open(os.path.join(folders[tool], "compose.yaml"), "w", encoding="utf-8") as file:
+                file.write(text)
+        return folders
+
+    def report(self, name, samples, target=None, column=0, unit="s"):
+        """`samples`: tool to a list of (wall, cpu, memory)."""
+        medians = {tool: statistics.median(s[column] for s in list_) for tool, list_ in samples.items()}
+        ratio = medians["ours"] / medians["peer"] if medians["peer"] else float("nan")
+        self.rows.append(name)
+        scale, shown = (1000, "ms") if unit == "s" else (1 / 1024, "MiB")
+        verdict = "" if target is None else f"  target {target:<5} {'met' if ratio <= target else 'MISSED'}"
+        print(f"{name:<28} peer {medians['peer'] * scale:10.1f} {shown:<3} ours {medians['ours'] * scale:10.1f} {shown:<3} ratio {ratio:6.3f}{verdict}", flush=True)
+
+    def alternate(self, folders, steps, measured):
+        """Runs the steps of each tool in turn, `runs` times; `measured` names the steps whose figures are kept."""
+        figures = {step: {tool: [] for tool in self.tools} for step in measured}
+        for _ in range(self.runs):
+            for tool, command in self.tools.items():
+                for step, arguments in steps:
+                    got = run(command + arguments, folders[tool])
+                    if step in figures:
+                        figures[step][tool].append(got)
+        return figures
+
+    def once(self, folders, arguments):
+        for tool, command in self.tools.items():
+            run(command + arguments, folders[tool])
+
+    def main(self):
+        try:
+            if self.wants("start"):
+                folders = self.project("start", flat(1))
+                figures = self.alternate(folders, [("start", ["version"])], ["start"])
+                self.report("start (version)", figures["start"], 0.08)
+            for n in (1, 10, 50):
+                if self.wants(f"up{n}") or self.wants(f"down{n}"):
+                    folders = self.project(f"flat{n}", flat(n))
+                    figures = self.alternate(folders, [("up", ["up", "-d"]), ("down", ["down", "-v"])], ["up", "down"])
+                    self.report(f"up -d, {n}", figures["up"], 1.0)
+                    self.report(f"down -v, {n}", figures["down"], 0.65 if n == 50 else None)
+                    self.report(f"up -d, {n}: CPU", figures["up"], column=1)
+                    if n == 50:
+                        self.report("peak memory, up -d 50", figures["up"], column=2, unit="KiB")
+            if self.wants("noop") or self.wants("ps"):
+                folders = self.project("steady", flat(50))
+                self.once(folders, ["up", "-d"])
+                figures = self.alternate(folders, [("noop", ["up", "-d"]), ("ps", ["ps"])], ["noop", "ps"])
+                self.report("no-op up, 50", figures["noop"], 0.4)
+                self.report("ps, 50", figures["ps"], 0.4)
+                self.report("peak memory, no-op up 50", figures["noop"], column=2, unit="KiB")
+                self.once(folders, ["down", "-v"])
+            if self.wants("chain"):
+                folders = self.project("chain", chain(6))
+                figures = self.alternate(folders, [("up", ["up", "-d", "--wait"]), ("down", ["down", "-v"])], ["up"])
+                self.report("chain of 6 healthy gates", figures["up"], 0.55)
+            if self.wants("logs"):
+                folders = self.project("logs", talkative(1_000_000))
+                self.once(folders, ["up", "-d"])
+                for tool, command in self.tools.items():
+                    # Following ends with the container, so all lines are there afterwards.
+                    run(command + ["logs", "-f", "-n", "0"], folders[tool])
+                figures = self.alternate(folders, [("logs", ["logs", "--no-color"])], ["logs"])
+                self.report("logs, 1 M lines: wall", figures["logs"], 0.7)
+                self.report("logs, 1 M lines: CPU", figures["logs"], 0.3, column=1)
+                self.report("logs, 1 M lines: memory", figures["logs"], column=2, unit="KiB")
+                self.once(folders, ["down", "-v"])
+        finally:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", required=True)
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", default="", help="comma-separated beginnings: start,up1,up10,up50,noop,ps,chain,logs")
+    Bench(parser.parse_args()).main()
+
+
+main()
