@@ -21,7 +21,7 @@ struct Place {
 
 impl Provenance {
     /// Records a place. `key` is absent for items of a list.
-    pub(super) fn record(&mut self, path: &KeyPath, key: Option<Span>, value: Option<Span>, variables: &[String]) {
+    pub fn record(&mut self, path: &KeyPath, key: Option<Span>, value: Option<Span>, variables: &[String]) {
         let mut place = &mut self.root;
         for segment in &path.0 {
             place = place.children.entry(segment.clone()).or_default();
