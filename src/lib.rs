@@ -33,6 +33,7 @@ pub mod exit;
 pub mod load;
 pub mod model;
 pub mod plan;
+pub mod run;
 pub mod units;
 pub mod world;
 pub mod yaml;

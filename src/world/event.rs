@@ -3,6 +3,8 @@
 use super::Health;
 use crate::diag::Diagnostic;
 use crate::units::Timestamp;
+use bytes::Bytes;
+use std::sync::Arc;
 
 /// A container in an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,13 +150,13 @@ pub enum Stream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// Name that the prefix shows: `web-1`, or the whole container name where it is the user's own.
-    pub source: String,
+    pub source: Arc<str>,
     /// Stream.
     pub stream: Stream,
     /// When, by the engine's clock.
     pub time: Timestamp,
     /// The line without its newline; any bytes.
-    pub text: Vec<u8>,
+    pub text: Bytes,
     /// No newline followed: the last line of a stream, or raw output of a terminal.
     pub partial: bool,
 }
@@ -194,16 +196,16 @@ pub enum Event {
     /// The names whose logs follow, for the width of the column: sorted, complete before the first line.
     Attach {
         /// Names as [`LogLine::source`] has them.
-        sources: Vec<String>,
+        sources: Vec<Arc<str>>,
         /// Print the line `Attaching to …`.
         announce: bool,
     },
-    /// A line of a log.
-    Log(LogLine),
+    /// Lines of logs, in the order in which they are shown. Many at once, for speed: never empty.
+    Logs(Vec<LogLine>),
     /// Something about a container that is shown among the logs.
     Happened {
         /// Name as [`LogLine::source`] has it.
-        source: String,
+        source: Arc<str>,
         /// What.
         what: Happening,
     },
