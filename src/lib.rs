@@ -30,9 +30,11 @@
 pub mod diag;
 pub mod engine;
 pub mod exit;
+pub mod graph;
 pub mod load;
 pub mod model;
 pub mod plan;
+pub mod policy;
 pub mod run;
 pub mod units;
 pub mod world;

@@ -15,6 +15,9 @@ pub enum Segment {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(pub Vec<Segment>);
 
+/// Where the value at a path was written, if it was: the way from a value of the model back to its line.
+pub type Places<'a> = &'a dyn Fn(&KeyPath) -> Option<super::Span>;
+
 impl KeyPath {
     /// The root.
     pub fn root() -> Self {

@@ -7,7 +7,7 @@ mod key_path;
 mod source;
 mod suggest;
 
-pub use key_path::{KeyPath, Segment};
+pub use key_path::{KeyPath, Places, Segment};
 pub use source::{LineCol, SourceFile, SourceId, SourceMap, Span};
 pub use suggest::did_you_mean;
 

@@ -2,7 +2,122 @@
 //!
 //! Pure and synchronous: no clock, no random ids, no prompts, no I/O, no engine. A plan is a value that can be printed,
 //! compared and saved; `--dry-run` is the plan itself.
+//!
+//! The way through: [`observe_query`], `Engine::observe`, `plan_…`, carry it out. Where images must be fetched first,
+//! [`plan_up`] gives a plan that does only that ([`Plan::again`]): what it fetches decides what comes next.
 
+mod options;
 mod types;
 
+pub use options::{
+    DownOptions, KillOptions, PullOptions, PullPolicy, Recreate, RemoveImages, RestartOptions, RmOptions, StartOptions, StopOptions, UpOptions,
+};
 pub use types::{Await, Awaited, Gate, Hazard, HazardKind, Node, NodeId, Plan, Shows, Step, Upstream};
+
+use crate::diag::{Diagnostic, Places};
+use crate::model::{Project, Selection};
+use crate::world::{Capabilities, ObserveQuery, Observed};
+
+/// What must be known before `up`, `create`, `pull`, `down` can be planned.
+pub fn observe_query(project: &Project, selection: &Selection) -> ObserveQuery {
+    let _ = selection;
+    ObserveQuery { project: Some(project.name.clone()), ..ObserveQuery::default() }
+}
+
+/// Brings the selected services up.
+///
+/// # Errors
+/// Everything that would make it fail and can be known before anything is touched.
+pub fn plan_up(
+    project: &Project,
+    observed: &Observed,
+    capabilities: &Capabilities,
+    options: &UpOptions,
+    places: Places,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (observed, capabilities, options, places);
+    Ok(Plan { project: project.name.clone(), ..Plan::default() })
+}
+
+/// Creates the containers of the selected services and starts none: `up --no-start`.
+///
+/// # Errors
+/// As [`plan_up`].
+pub fn plan_create(
+    project: &Project,
+    observed: &Observed,
+    capabilities: &Capabilities,
+    options: &UpOptions,
+    places: Places,
+) -> Result<Plan, Vec<Diagnostic>> {
+    plan_up(project, observed, capabilities, &UpOptions { no_start: true, ..options.clone() }, places)
+}
+
+/// Removes what `up` made. Without a project everything is read from labels.
+///
+/// # Errors
+/// A name that is no service.
+pub fn plan_down(project: Option<&Project>, name: &str, observed: &Observed, options: &DownOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (project, observed, options);
+    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+}
+
+/// Stops containers, dependants first.
+///
+/// # Errors
+/// A name that is no service.
+pub fn plan_stop(project: Option<&Project>, name: &str, observed: &Observed, options: &StopOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (project, observed, options);
+    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+}
+
+/// Starts existing containers, dependencies first, with their gates.
+///
+/// # Errors
+/// A name that is no service; a service without containers.
+pub fn plan_start(
+    project: Option<&Project>,
+    name: &str,
+    observed: &Observed,
+    options: &StartOptions,
+    places: Places,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (project, observed, options, places);
+    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+}
+
+/// Restarts containers, and those of services that say `restart: true` about them.
+///
+/// # Errors
+/// A name that is no service.
+pub fn plan_restart(project: Option<&Project>, name: &str, observed: &Observed, options: &RestartOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (project, observed, options);
+    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+}
+
+/// Sends a signal to running containers, all at once.
+///
+/// # Errors
+/// A name that is no service.
+pub fn plan_kill(project: Option<&Project>, name: &str, observed: &Observed, options: &KillOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (project, observed, options);
+    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+}
+
+/// Removes stopped containers.
+///
+/// # Errors
+/// A name that is no service.
+pub fn plan_rm(project: Option<&Project>, name: &str, observed: &Observed, options: &RmOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (project, observed, options);
+    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+}
+
+/// Fetches images.
+///
+/// # Errors
+/// A name that is no service.
+pub fn plan_pull(project: &Project, observed: &Observed, options: &PullOptions) -> Result<Plan, Vec<Diagnostic>> {
+    let _ = (observed, options);
+    Ok(Plan { project: project.name.clone(), ..Plan::default() })
+}

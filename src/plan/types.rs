@@ -19,6 +19,9 @@ pub struct Plan {
     pub notes: Vec<Diagnostic>,
     /// Containers that are already as they should be.
     pub unchanged: Vec<Target>,
+    /// It only fetches images, and what comes next depends on what they turn out to be: carry it out, observe again and
+    /// plan again with [`UpOptions::pulled`](super::UpOptions::pulled).
+    pub again: bool,
 }
 
 /// One step.
@@ -38,6 +41,8 @@ pub struct Node {
     pub shows: Option<Shows>,
     /// What becomes of it when something it waits for failed.
     pub upstream: Upstream,
+    /// Its own failure is only a warning: a hook before a stop, a network that others still use.
+    pub lenient: bool,
 }
 
 /// What progress lines say while a step runs and when it is done.
@@ -141,7 +146,7 @@ impl Plan {
     pub fn push(&mut self, step: Step, after: Vec<NodeId>, why: impl Into<String>) -> NodeId {
         let id = self.nodes.len();
         assert!(after.iter().all(|a| *a < id), "a step can only wait for earlier ones");
-        self.nodes.push(Node { id, step, after, why: why.into(), service: None, shows: None, upstream: Upstream::Skip });
+        self.nodes.push(Node { id, step, after, why: why.into(), service: None, shows: None, upstream: Upstream::Skip, lenient: false });
         id
     }
 }

@@ -1,0 +1,1 @@
+//! Pure state machines, `(state, fact, now) → (state, action)`: what an engine does that supervises containers.
