@@ -3,6 +3,15 @@
 //! One door for change, [`Engine::apply`]: a wrapper that records, delays or fails overrides one method. Engines never
 //! read YAML and never decide; `plan` leaves them no choices.
 
+#[cfg(feature = "docker")]
+pub mod docker;
+pub mod registry;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(all(feature = "docker", not(feature = "tls")))]
+#[path = "no_tls.rs"]
+mod tls;
+
 use crate::world::{
     Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed, Op,
     Progress, Target,

@@ -1,0 +1,175 @@
+//! One connection to an engine: socket, TCP, TLS, or a child process that carries one over ssh.
+
+use super::super::tls::Tls;
+use super::endpoint::{Address, Endpoint};
+use crate::world::{EngineError, ErrorKind};
+use std::io;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// How long a TCP connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much of what ssh says is kept.
+const LAST_WORDS: u64 = 4096;
+
+/// Bytes both ways.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Makes connections to one engine.
+pub struct Dialer {
+    endpoint: Endpoint,
+    tls: Option<Tls>,
+    /// Environment of ssh: the one that was given, not the process's.
+    environment: Vec<(String, String)>,
+    /// What ssh said on standard error.
+    last_words: Arc<Mutex<String>>,
+}
+
+impl Dialer {
+    /// For one endpoint. `environment` is what a child process gets.
+    ///
+    /// # Errors
+    /// TLS files that can't be used.
+    pub fn new(endpoint: Endpoint, environment: Vec<(String, String)>) -> Result<Self, EngineError> {
+        let tls = endpoint.tls.as_ref().map(Tls::new).transpose()?;
+        Ok(Self { endpoint, tls, environment, last_words: Arc::default() })
+    }
+
+    /// Where it connects to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Connects.
+    pub async fn dial(&self) -> io::Result<Box<dyn Io>> {
+        match &self.endpoint.address {
+            Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Address::Tcp { host, port } => {
+                let connecting = TcpStream::connect((host.as_str(), *port));
+                let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                stream.set_nodelay(true)?;
+                match &self.tls {
+                    Some(tls) => tls.wrap(host, stream).await,
+                    None => Ok(Box::new(stream)),
+                }
+            }
+            Address::Ssh { user, host, port, socket } => self.ssh(user.as_deref(), host, *port, socket.as_deref()),
+        }
+    }
+
+    fn ssh(&self, user: Option<&str>, host: &str, port: Option<u16>, socket: Option<&str>) -> io::Result<Box<dyn Io>> {
+        let mut command = Command::new("ssh");
+        command.env_clear().envs(self.environment.iter().map(|(k, v)| (k, v)));
+        command.args(["-T", "-o", "ConnectTimeout=30"]);
+        if let Some(user) = user {
+            command.args(["-l", user]);
+        }
+        if let Some(port) = port {
+            command.args(["-p", &port.to_string()]);
+        }
+        command.args(["--", host, "docker"]);
+        if let Some(socket) = socket {
+            // ssh joins its arguments into a line for the shell over there.
+            command.arg(format!("--host={}", quoted(&format!("unix://{socket}"))));
+        }
+        command.args(["system", "dial-stdio"]);
+        // A group of its own: Ctrl-C is for us, who still need the connection to stop things.
+        command.process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("can't run ssh: {e}")))?;
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            return Err(io::Error::other("ssh has no pipes"));
+        };
+        let words = Arc::clone(&self.last_words);
+        tokio::spawn(async move {
+            let mut said = Vec::new();
+            // Whatever was read until then is worth keeping.
+            let _ = stderr.take(LAST_WORDS).read_to_end(&mut said).await;
+            let said = String::from_utf8_lossy(&said).trim().to_owned();
+            if !said.is_empty() {
+                *words.lock().unwrap_or_else(PoisonError::into_inner) = said;
+            }
+        });
+        Ok(Box::new(Piped { stdin: Some(stdin), stdout, _child: child }))
+    }
+
+    /// What a child process that carries connections said last.
+    pub fn last_words(&self) -> Option<String> {
+        Some(self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()).filter(|w| !w.is_empty())
+    }
+
+    /// Why there is no connection, in words: what was tried, what went wrong, what to do.
+    pub fn explain(&self, error: &io::Error) -> EngineError {
+        use io::ErrorKind as Io;
+        let words = self.last_words().unwrap_or_default();
+        let (kind, why) = match (&self.endpoint.address, error.kind()) {
+            (Address::Unix(_), Io::NotFound) => {
+                (ErrorKind::Unreachable, "there is no such socket: the engine isn't running, or it is elsewhere".to_owned())
+            }
+            (Address::Unix(path), Io::PermissionDenied) => {
+                let group = if path.ends_with("docker.sock") { ": join the group `docker`, then log in anew" } else { "" };
+                (ErrorKind::Denied, format!("you may not use that socket{group}"))
+            }
+            (Address::Unix(_), Io::ConnectionRefused) => {
+                (ErrorKind::Unreachable, "the socket is there, but no engine listens on it: start it".to_owned())
+            }
+            (Address::Tcp { .. }, Io::ConnectionRefused) => (ErrorKind::Unreachable, "nothing listens there".to_owned()),
+            (Address::Tcp { .. }, Io::TimedOut) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
+            (Address::Ssh { .. }, _) if !words.is_empty() => (ErrorKind::Unreachable, format!("ssh says: {words}")),
+            _ => (ErrorKind::Unreachable, plain(error)),
+        };
+        EngineError::new(kind, format!("can't reach the engine at {} ({})", self.endpoint.address, self.endpoint.origin)).because(why)
+    }
+}
+
+/// An error of the system without its number, a chain of errors as one line.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.as_str(), |(head, _)| head).to_owned()
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A child's standard input and output as one connection. The child ends with it.
+struct Piped {
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    _child: Child,
+}
+
+impl AsyncRead for Piped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stdout).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Piped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_write(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stdin.as_mut().map_or(Poll::Ready(Ok(())), |stdin| Pin::new(stdin).poll_flush(cx))
+    }
+
+    /// Closes the pipe, which is the end of file for the other side.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        self.stdin = None;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,108 @@
+//! Docker and Podman, over their HTTP API.
+//!
+//! One adapter serves both: Podman speaks Docker's API on its own socket, and where it differs a small value of
+//! [`Quirks`] says so.
+
+pub mod client;
+pub mod client_config;
+pub mod dial;
+pub mod endpoint;
+mod error;
+mod quirks;
+
+use super::{Engine, EngineInfo, ProgressSink};
+use crate::world::{
+    Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ErrorKind, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed,
+    Op, Target,
+};
+use async_trait::async_trait;
+use client::{Api, Client, Hello};
+use client_config::ClientConfig;
+use dial::Dialer;
+use endpoint::Endpoint;
+use futures::stream::BoxStream;
+use quirks::Quirks;
+use std::collections::BTreeMap;
+
+/// A Docker or Podman engine.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the ops that use these come next")]
+pub struct DockerEngine {
+    client: Client,
+    bollard: bollard::Docker,
+    hello: Hello,
+    quirks: Quirks,
+    config: ClientConfig,
+    environment: BTreeMap<String, String>,
+}
+
+impl DockerEngine {
+    /// Connects to one endpoint and asks who is there: one round trip. `environment` and `config` are the user's;
+    /// ssh and credential helpers run in that environment.
+    ///
+    /// # Errors
+    /// An engine that can't be reached, is too old, or is none.
+    pub async fn connect(endpoint: Endpoint, environment: &BTreeMap<String, String>, config: &ClientConfig) -> Result<Self, EngineError> {
+        let wanted = match environment.get("DOCKER_API_VERSION").filter(|v| !v.is_empty()) {
+            Some(text) => Some(Api::parse(text).ok_or_else(|| {
+                EngineError::new(ErrorKind::Refused, format!("DOCKER_API_VERSION is `{text}`")).because("a version looks like 1.51")
+            })?),
+            None => None,
+        };
+        let headers: Vec<_> = config.file().http_headers.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let child_environment = environment.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        let (client, hello) = Client::connect(Dialer::new(endpoint, child_environment)?, &headers, wanted).await?;
+        let bollard = client.bollard()?;
+        let quirks = Quirks::of(&hello);
+        Ok(Self { client, bollard, hello, quirks, config: config.clone(), environment: environment.clone() })
+    }
+
+    /// Whether it is Podman.
+    pub fn is_podman(&self) -> bool {
+        self.hello.podman
+    }
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    fn info(&self) -> EngineInfo {
+        EngineInfo {
+            name: if self.hello.podman { "podman" } else { "docker" }.to_owned(),
+            version: self.hello.version.clone(),
+            api: self.hello.api.to_string(),
+            endpoint: self.client.address(),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.quirks.capabilities(self.hello.api)
+    }
+
+    async fn observe(&self, _query: &ObserveQuery) -> Result<Observed, EngineError> {
+        Err(unfinished("observe"))
+    }
+
+    async fn apply(&self, op: &Op, _progress: &ProgressSink) -> Result<Applied, EngineError> {
+        Err(unfinished(op.verb()))
+    }
+
+    async fn events(&self, _project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+        Err(unfinished("events"))
+    }
+
+    async fn logs(&self, _container: &Target, _query: &LogQuery) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {
+        Err(unfinished("logs"))
+    }
+
+    async fn exec(&self, _container: &Target, _spec: &ExecSpec) -> Result<ExecSession, EngineError> {
+        Err(unfinished("exec"))
+    }
+
+    async fn inspect(&self, _container: &Target) -> Result<ContainerDetails, EngineError> {
+        Err(unfinished("inspect"))
+    }
+}
+
+fn unfinished(what: &str) -> EngineError {
+    EngineError::new(ErrorKind::Unsupported, format!("the Docker engine can't {what} yet"))
+}

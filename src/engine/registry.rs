@@ -1,0 +1,140 @@
+//! Engines by name, and how one is chosen when none is named.
+
+use super::Engine;
+use crate::world::{EngineError, ErrorKind};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Names of all engines, those that aren't built in too; `auto` is whichever of the real ones answers.
+pub const NAMES: [&str; 4] = ["auto", "docker", "podman", "sim"];
+
+/// Which engine is wanted, and what its whereabouts depend on.
+#[derive(Clone, Debug, Default)]
+pub struct EngineRequest {
+    /// One of [`NAMES`]; empty counts as `auto`.
+    pub engine: String,
+    /// The environment: `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`, `DOCKER_CONFIG`,
+    /// `DOCKER_API_VERSION`, `CONTAINER_HOST`, `XDG_RUNTIME_DIR`, `HOME`. Child processes (ssh, credential helpers)
+    /// get all of it.
+    pub environment: BTreeMap<String, String>,
+    /// Folder of the Docker client's configuration; `None` is `$DOCKER_CONFIG`, else `$HOME/.docker`.
+    pub config_dir: Option<PathBuf>,
+    /// `--host`.
+    pub host: Option<String>,
+    /// `--context`.
+    pub context: Option<String>,
+}
+
+/// Connects to an engine.
+///
+/// Docker is where `--host`, `--context`, `DOCKER_HOST`, `DOCKER_CONTEXT` or the current context of its client say, in
+/// this order, else at `unix:///var/run/docker.sock`. Podman is where `--host` or `CONTAINER_HOST` say, else at the
+/// user's socket or the system's. `auto` takes what was asked for; when nothing was, it takes the first that answers,
+/// Docker before Podman.
+///
+/// # Errors
+/// An unknown name; an engine that isn't built in; one that can't be reached, with everything that was tried.
+pub async fn connect(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+    match request.engine.as_str() {
+        "" | "auto" => socket::auto(request).await,
+        "docker" => socket::docker(request).await,
+        "podman" => socket::podman(request).await,
+        "sim" => Err(EngineError::new(ErrorKind::Unsupported, "the simulated engine can't be connected to by name yet")),
+        other => Err(EngineError::new(ErrorKind::Unsupported, format!("there is no engine `{other}`"))
+            .because(format!("the engines are {}", NAMES.join(", ")))),
+    }
+}
+
+#[cfg(feature = "docker")]
+mod socket {
+    use super::super::Engine;
+    use super::super::docker::DockerEngine;
+    use super::super::docker::client_config::ClientConfig;
+    use super::super::docker::endpoint::{Endpoint, Surroundings};
+    use super::EngineRequest;
+    use crate::world::{EngineError, ErrorKind};
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    fn config(request: &EngineRequest) -> Result<ClientConfig, EngineError> {
+        let var = |name: &str| request.environment.get(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let folder = request.config_dir.clone().or_else(|| var("DOCKER_CONFIG")).or_else(|| var("HOME").map(|home| home.join(".docker")));
+        folder.map_or_else(|| Ok(ClientConfig::default()), |folder| ClientConfig::read(&folder))
+    }
+
+    /// The first of `candidates` that answers.
+    async fn first(request: &EngineRequest, config: &ClientConfig, candidates: Vec<Endpoint>, what: &str) -> Result<Arc<dyn Engine>, EngineError> {
+        let mut failures = Vec::new();
+        for endpoint in candidates {
+            match DockerEngine::connect(endpoint, &request.environment, config).await {
+                Ok(engine) => return Ok(Arc::new(engine)),
+                Err(error) => failures.push(error),
+            }
+        }
+        match failures.len() {
+            1 => Err(failures.remove(0)),
+            _ => {
+                // A socket that is there but can't be used says more than one that isn't.
+                let kind = failures.iter().map(|e| e.kind).find(|k| *k != ErrorKind::Unreachable).unwrap_or(ErrorKind::Unreachable);
+                let tried = failures.iter().map(|e| format!("\n  {e}")).collect::<String>();
+                Err(EngineError::new(kind, format!("no {what} answers")).because(tried.trim_start().to_owned()))
+            }
+        }
+    }
+
+    fn surroundings<'a>(request: &'a EngineRequest, config: &'a ClientConfig) -> Surroundings<'a> {
+        Surroundings { environment: &request.environment, config, host: request.host.as_deref(), context: request.context.as_deref() }
+    }
+
+    pub(super) async fn auto(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        let config = config(request)?;
+        let around = surroundings(request, &config);
+        let candidates = match around.docker_asked_for()? {
+            Some(endpoint) => vec![endpoint],
+            None => match around.podman_asked_for()? {
+                Some(endpoint) => around.docker_by_default().into_iter().chain([endpoint]).collect(),
+                None => around.docker_by_default().into_iter().chain(around.podman_by_default()).collect(),
+            },
+        };
+        first(request, &config, candidates, "container engine").await
+    }
+
+    pub(super) async fn docker(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        let config = config(request)?;
+        let around = surroundings(request, &config);
+        let candidates = around.docker_asked_for()?.map_or_else(|| around.docker_by_default(), |endpoint| vec![endpoint]);
+        first(request, &config, candidates, "Docker").await
+    }
+
+    pub(super) async fn podman(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        let config = config(request)?;
+        let around = surroundings(request, &config);
+        let candidates = around.podman_asked_for()?.map_or_else(|| around.podman_by_default(), |endpoint| vec![endpoint]);
+        first(request, &config, candidates, "Podman").await
+    }
+}
+
+#[cfg(not(feature = "docker"))]
+mod socket {
+    use super::super::Engine;
+    use super::EngineRequest;
+    use crate::world::{EngineError, ErrorKind};
+    use std::sync::Arc;
+
+    fn absent(name: &str) -> Result<Arc<dyn Engine>, EngineError> {
+        Err(EngineError::new(ErrorKind::Unsupported, format!("this consort can't use engine `{name}`: it was built without feature `docker`")))
+    }
+
+    pub(super) async fn auto(_: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        absent("auto")
+    }
+
+    pub(super) async fn docker(_: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        absent("docker")
+    }
+
+    pub(super) async fn podman(_: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        absent("podman")
+    }
+}
