@@ -1,3 +1,90 @@
-//! The `consort` command: calls the library and ends with its exit code.
+//! The `consort` command: gathers what comes from outside, calls the library and ends with its exit code.
 
-fn main() {}
+use consort::cli::{self, Input, Session, Signal, Started};
+use consort::ui::{Output, Size};
+use consort::units::Timestamp;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+fn main() -> ExitCode {
+    let (signals, receiver) = mpsc::channel(8);
+    let (size, size_now) = watch::channel(terminal_size());
+    let session = match session(receiver, size_now) {
+        Ok(session) => session,
+        Err(error) => {
+            let _ = Output::blocking(std::io::stderr(), false).write_now(format!("error: {error}\n").as_bytes());
+            return ExitCode::FAILURE;
+        }
+    };
+    let exit = match cli::start(session) {
+        Started::Done(exit) => exit,
+        Started::Engine(running) => {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = Output::blocking(std::io::stderr(), false).write_now(format!("error: can't start: {error}\n").as_bytes());
+                    return ExitCode::FAILURE;
+                }
+            };
+            let exit = runtime.block_on(async {
+                listen(signals, size);
+                running.finish().await
+            });
+            // A thread may still be reading standard input; nobody waits for it.
+            runtime.shutdown_background();
+            exit
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+/// The real session.
+#[expect(clippy::disallowed_methods, reason = "the one place where environment and working directory enter")]
+fn session(signals: mpsc::Receiver<Signal>, size: watch::Receiver<Size>) -> Result<Session, String> {
+    Ok(Session {
+        args: std::env::args_os().collect(),
+        // A variable that is no text can't be interpolated or passed on; it stays out.
+        environment: std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect(),
+        cwd: std::env::current_dir().map_err(|e| format!("the working directory can't be used: {e}"))?,
+        stdin: Input { reader: Box::new(tokio::io::stdin()), terminal: std::io::stdin().is_terminal() },
+        stdout: Output::blocking(std::io::stdout(), std::io::stdout().is_terminal()),
+        stderr: Output::blocking(std::io::stderr(), std::io::stderr().is_terminal()),
+        signals,
+        size,
+        clock: now,
+        engine: None,
+    })
+}
+
+/// Passes signals on from now on. Without this, each of them ends the process, which is right for commands that need no
+/// engine.
+fn listen(signals: mpsc::Sender<Signal>, size: watch::Sender<Size>) {
+    let kinds =
+        [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Terminate), (SignalKind::hangup(), Signal::Hangup)];
+    for (kind, means) in kinds {
+        if let Ok(mut stream) = signal(kind) {
+            let signals = signals.clone();
+            tokio::spawn(async move { while stream.recv().await.is_some() && signals.send(means).await.is_ok() {} });
+        }
+    }
+    if let Ok(mut stream) = signal(SignalKind::window_change()) {
+        tokio::spawn(async move { while stream.recv().await.is_some() && size.send(terminal_size()).is_ok() {} });
+    }
+}
+
+/// Size of the terminal; that of a small one where there is none.
+fn terminal_size() -> Size {
+    let ask = |size: rustix::io::Result<rustix::termios::Winsize>| size.ok().filter(|s| s.ws_col > 0 && s.ws_row > 0);
+    ask(rustix::termios::tcgetwinsize(rustix::stdio::stderr()))
+        .or_else(|| ask(rustix::termios::tcgetwinsize(rustix::stdio::stdout())))
+        .or_else(|| ask(rustix::termios::tcgetwinsize(rustix::stdio::stdin())))
+        .map_or_else(Size::default, |s| Size { columns: s.ws_col, rows: s.ws_row })
+}
+
+/// The time of day.
+fn now() -> Timestamp {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(|_| Timestamp::default(), |d| Timestamp::from_parts(d.as_secs() as i64, d.subsec_nanos().into()))
+}
