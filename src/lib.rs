@@ -27,6 +27,7 @@
 //! - Only `ui` prints, only `cli` is told the environment, and it is told it as a value.
 //! - Nothing polls.
 
+pub mod cli;
 pub mod diag;
 pub mod engine;
 pub mod exit;
@@ -36,6 +37,7 @@ pub mod model;
 pub mod plan;
 pub mod policy;
 pub mod run;
+pub mod ui;
 pub mod units;
 pub mod world;
 pub mod yaml;

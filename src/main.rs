@@ -62,8 +62,7 @@ fn session(signals: mpsc::Receiver<Signal>, size: watch::Receiver<Size>) -> Resu
 /// Passes signals on from now on. Without this, each of them ends the process, which is right for commands that need no
 /// engine.
 fn listen(signals: mpsc::Sender<Signal>, size: watch::Sender<Size>) {
-    let kinds =
-        [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Terminate), (SignalKind::hangup(), Signal::Hangup)];
+    let kinds = [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Terminate), (SignalKind::hangup(), Signal::Hangup)];
     for (kind, means) in kinds {
         if let Ok(mut stream) = signal(kind) {
             let signals = signals.clone();
@@ -78,13 +77,15 @@ fn listen(signals: mpsc::Sender<Signal>, size: watch::Sender<Size>) {
 /// Size of the terminal; that of a small one where there is none.
 fn terminal_size() -> Size {
     let ask = |size: rustix::io::Result<rustix::termios::Winsize>| size.ok().filter(|s| s.ws_col > 0 && s.ws_row > 0);
-    ask(rustix::termios::tcgetwinsize(rustix::stdio::stderr()))
-        .or_else(|| ask(rustix::termios::tcgetwinsize(rustix::stdio::stdout())))
-        .or_else(|| ask(rustix::termios::tcgetwinsize(rustix::stdio::stdin())))
+    ask(rustix::termios::tcgetwinsize(std::io::stderr()))
+        .or_else(|| ask(rustix::termios::tcgetwinsize(std::io::stdout())))
+        .or_else(|| ask(rustix::termios::tcgetwinsize(std::io::stdin())))
         .map_or_else(Size::default, |s| Size { columns: s.ws_col, rows: s.ws_row })
 }
 
 /// The time of day.
 fn now() -> Timestamp {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(|_| Timestamp::default(), |d| Timestamp::from_parts(d.as_secs() as i64, d.subsec_nanos().into()))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or_else(|_| Timestamp::default(), |d| Timestamp::from_parts(d.as_secs() as i64, d.subsec_nanos().into()))
 }

@@ -99,11 +99,11 @@ pub enum Command {
     Ls(Ls),
     Config(Config),
     Create(Create),
-    Pause(Services),
-    Unpause(Services),
+    Pause(Pause),
+    Unpause(Unpause),
     Version(Version),
     #[command(external_subcommand)]
-    Other(Vec<std::ffi::OsString>),
+    Other(Vec<String>),
 }
 
 /// Create and start containers
@@ -582,9 +582,17 @@ pub struct Config {
     pub lock_image_digests: bool,
 }
 
-/// Services of a command without other options.
+/// Freeze running containers
 #[derive(Clone, Debug, Default, ClapArgs)]
-pub struct Services {
+pub struct Pause {
+    /// Services; none means all
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+}
+
+/// Resume frozen containers
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Unpause {
     /// Services; none means all
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,

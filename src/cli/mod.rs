@@ -36,7 +36,7 @@ pub fn start(session: Session) -> Started {
         Ok(args) if args.globals.version => Started::Done(version::run(&session, &args::Version { format: "pretty".into(), short: false })),
         Ok(Args { command: Some(Command::Version(version)), .. }) => Started::Done(version::run(&session, &version)),
         Ok(Args { command: None, .. }) => {
-            let help = Args::command().render_long_help();
+            let help = Args::command().render_help();
             let text = if session.stdout.is_terminal() { help.ansi().to_string() } else { help.to_string() };
             Started::Done(print(&session, &text, Exit::Success))
         }
@@ -55,8 +55,10 @@ pub async fn run(session: Session) -> Exit {
 impl Running {
     /// Runs the command to its end.
     pub async fn finish(self) -> Exit {
-        let name = format!("{:?}", self.args.command);
-        let name = name.split(['(', ' ']).nth(1).unwrap_or_default().to_lowercase();
+        let name = match &self.args.command {
+            Some(Command::Other(words)) => words.first().cloned().unwrap_or_default(),
+            command => format!("{command:?}").split(['(', ' ']).nth(1).unwrap_or_default().to_lowercase(),
+        };
         let _ = self.session.stderr.write_now(format!("error: `{name}` is not available yet\n").as_bytes());
         Exit::Failure
     }
