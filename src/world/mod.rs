@@ -3,6 +3,7 @@
 //! `plan` and `engine` never meet; the types of this module are all they share. Nothing here knows YAML, a terminal
 //! or a particular engine.
 
+mod bind;
 mod capabilities;
 mod error;
 mod event;
@@ -13,6 +14,7 @@ mod spec;
 
 pub mod label;
 
+pub use bind::bind;
 pub use capabilities::{Capabilities, Owner};
 pub use error::{EngineError, ErrorKind};
 pub use event::{ContainerId, EngineEvent, Event, EventKind, Happening, LogLine, Progress, Stream, Subject, SubjectKind, TaskState};
