@@ -2,7 +2,7 @@
 
 use super::{Extensions, FileReference, OptionMap, StringMap, Ulimit, is_default};
 use crate::units::Bytes;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A secret of a build: the same reference as a service's.
@@ -33,7 +33,7 @@ pub struct Build {
     #[serde(skip_serializing_if = "is_default")]
     pub sbom: String,
     /// SSH agents and keys, id to path (empty: the agent).
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", serialize_with = "keys_as_list")]
     pub ssh: StringMap,
     /// Labels of the image.
     #[serde(skip_serializing_if = "is_default")]
@@ -87,6 +87,11 @@ pub struct Build {
     #[serde(skip_serializing_if = "is_default")]
     pub privileged: bool,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
+}
+
+/// Writes SSH keys in the short form that can be read back: `id=path`, or `id` for the agent.
+fn keys_as_list<S: Serializer>(keys: &StringMap, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(keys.iter().map(|(id, path)| if path.is_empty() { id.clone() } else { format!("{id}={path}") }))
 }

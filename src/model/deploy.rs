@@ -1,6 +1,6 @@
 //! `deploy:` and `gpus:` of a service.
 
-use super::{Extensions, StringMap, is_default};
+use super::{Extensions, StringMap, is_default, shortest};
 use crate::units::{Bytes, Duration};
 use serde::Serialize;
 
@@ -33,7 +33,7 @@ pub struct Deploy {
     #[serde(skip_serializing_if = "is_default")]
     pub endpoint_mode: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -53,13 +53,13 @@ pub struct UpdateConfig {
     #[serde(skip_serializing_if = "is_default")]
     pub monitor: Duration,
     /// Tolerated part of failures, 0 to 1.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub max_failure_ratio: f32,
     /// `start-first` or `stop-first`.
     #[serde(skip_serializing_if = "is_default")]
     pub order: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -73,7 +73,7 @@ pub struct Resources {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reservations: Option<Resource>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -81,7 +81,7 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Resource {
     /// Processors. The reference keeps a 32-bit float.
-    #[serde(rename = "cpus", skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub cpus: f32,
     /// Memory.
     #[serde(skip_serializing_if = "is_default")]
@@ -96,7 +96,7 @@ pub struct Resource {
     #[serde(skip_serializing_if = "is_default")]
     pub generic_resources: Vec<GenericResource>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -107,7 +107,7 @@ pub struct GenericResource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discrete_resource_spec: Option<DiscreteResource>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -119,7 +119,7 @@ pub struct DiscreteResource {
     /// Number.
     pub value: i64,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -159,7 +159,7 @@ pub struct DeployRestartPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Duration>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -176,7 +176,7 @@ pub struct Placement {
     #[serde(skip_serializing_if = "is_default")]
     pub max_replicas_per_node: u64,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -187,6 +187,6 @@ pub struct PlacementPreference {
     #[serde(skip_serializing_if = "is_default")]
     pub spread: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }

@@ -28,7 +28,7 @@ pub struct Project {
     #[serde(skip_serializing_if = "is_default")]
     pub models: BTreeMap<String, Model>,
     /// `x-…` keys of the top level.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
     /// Services that no active profile enables, by name.
     #[serde(skip)]

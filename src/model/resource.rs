@@ -36,7 +36,7 @@ pub struct Network {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_ipv6: Option<bool>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -53,7 +53,7 @@ pub struct Ipam {
     #[serde(skip_serializing_if = "is_default")]
     pub options: StringMap,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -73,7 +73,7 @@ pub struct IpamPool {
     #[serde(skip_serializing_if = "is_default")]
     pub aux_addresses: StringMap,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -96,7 +96,7 @@ pub struct Volume {
     #[serde(skip_serializing_if = "is_default")]
     pub labels: StringMap,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -128,7 +128,7 @@ pub struct Secret {
     #[serde(skip_serializing_if = "is_default")]
     pub template_driver: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -163,7 +163,7 @@ pub struct Config {
     #[serde(skip_serializing_if = "is_default")]
     pub template_driver: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -183,6 +183,6 @@ pub struct Model {
     #[serde(skip_serializing_if = "is_default")]
     pub runtime_flags: Vec<String>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }

@@ -1,6 +1,6 @@
 //! A service and everything inside it.
 
-use super::{Build, Deploy, DeviceRequest, Extensions, OptionMap, StringMap, is_default};
+use super::{Build, Deploy, DeviceRequest, Extensions, OptionMap, StringMap, is_default, shortest};
 use crate::units::{Bytes, Duration};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "is_default")]
     pub cpu_count: i64,
     /// Usable part of the processors (Windows).
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub cpu_percent: f32,
     /// CFS period in microseconds.
     #[serde(skip_serializing_if = "is_default")]
@@ -60,7 +60,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "is_default")]
     pub cpu_rt_runtime: i64,
     /// Processors.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub cpus: f32,
     /// Processors by number.
     #[serde(skip_serializing_if = "is_default")]
@@ -298,7 +298,7 @@ pub struct Service {
     #[serde(skip_serializing_if = "is_default")]
     pub pre_stop: Vec<Hook>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -354,7 +354,7 @@ pub struct Dependency {
     /// Without it: a missing or failed dependency is only a warning. Always written.
     pub required: bool,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -389,7 +389,7 @@ pub struct Healthcheck {
     #[serde(skip_serializing_if = "is_default")]
     pub disable: bool,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -418,7 +418,7 @@ pub struct Port {
     #[serde(skip_serializing_if = "is_default")]
     pub app_protocol: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -472,7 +472,7 @@ pub struct Mount {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageOptions>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -492,7 +492,7 @@ pub struct BindOptions {
     #[serde(skip_serializing_if = "is_default")]
     pub recursive: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -509,7 +509,7 @@ pub struct VolumeOptions {
     #[serde(skip_serializing_if = "is_default")]
     pub subpath: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -523,7 +523,7 @@ pub struct TmpfsOptions {
     #[serde(skip_serializing_if = "is_default")]
     pub mode: u32,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -534,7 +534,7 @@ pub struct ImageOptions {
     #[serde(skip_serializing_if = "is_default")]
     pub subpath: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -557,7 +557,7 @@ pub struct FileReference {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "octal")]
     pub mode: Option<u32>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -596,7 +596,7 @@ pub struct ServiceNetwork {
     #[serde(skip_serializing_if = "is_default")]
     pub priority: i64,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -618,15 +618,16 @@ impl Serialize for Ulimit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
         match self {
+            // The reference can't tell nought from absent here, and writes an empty mapping.
+            Self::Single(0) => serializer.serialize_map(Some(0))?.end(),
             Self::Single(n) => serializer.serialize_i64(*n),
             Self::Pair { soft, hard } => {
-                // The reference writes keys of this one sorted.
                 let mut map = serializer.serialize_map(None)?;
-                if *hard != 0 {
-                    map.serialize_entry("hard", hard)?;
-                }
                 if *soft != 0 {
                     map.serialize_entry("soft", soft)?;
+                }
+                if *hard != 0 {
+                    map.serialize_entry("hard", hard)?;
                 }
                 map.end()
             }
@@ -644,7 +645,7 @@ pub struct Logging {
     #[serde(skip_serializing_if = "is_default")]
     pub options: StringMap,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -661,7 +662,7 @@ pub struct DeviceMapping {
     #[serde(skip_serializing_if = "is_default")]
     pub permissions: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -687,31 +688,35 @@ pub struct BlkioConfig {
     #[serde(skip_serializing_if = "is_default")]
     pub device_write_iops: Vec<ThrottleDevice>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
-/// Weight of a device.
+/// Weight of a device. The reference's JSON has capital letters in these two names, and the hash with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WeightDevice {
     /// Path of the device.
+    #[serde(rename = "Path")]
     pub path: String,
     /// Weight, 10 to 1000.
+    #[serde(rename = "Weight")]
     pub weight: u16,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
-/// Limit of a device.
+/// Limit of a device. Capital letters as in [`WeightDevice`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ThrottleDevice {
     /// Path of the device.
+    #[serde(rename = "Path")]
     pub path: String,
     /// Bytes or operations a second.
+    #[serde(rename = "Rate")]
     pub rate: Bytes,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -728,7 +733,7 @@ pub struct CredentialSpec {
     #[serde(skip_serializing_if = "is_default")]
     pub registry: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -742,20 +747,36 @@ pub struct Provider {
     #[serde(skip_serializing_if = "is_default")]
     pub options: BTreeMap<String, Vec<String>>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
 /// A file with environment variables.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnvFile {
     /// Absolute path.
     pub path: String,
     /// Without it: a missing file is fine.
     pub required: bool,
     /// `raw`, or empty for the usual grammar.
-    #[serde(skip_serializing_if = "is_default")]
     pub format: String,
+}
+
+/// The path alone where nothing else is said.
+impl Serialize for EnvFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        if self.required && self.format.is_empty() {
+            return serializer.serialize_str(&self.path);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("path", &self.path)?;
+        map.serialize_entry("required", &self.required)?;
+        if !self.format.is_empty() {
+            map.serialize_entry("format", &self.format)?;
+        }
+        map.end()
+    }
 }
 
 /// The service that one extends.
@@ -778,7 +799,7 @@ pub struct ServiceModel {
     #[serde(rename = "model_var", skip_serializing_if = "is_default")]
     pub model_variable: String,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -800,7 +821,7 @@ pub struct Hook {
     #[serde(skip_serializing_if = "is_default")]
     pub environment: OptionMap,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -811,7 +832,7 @@ pub struct Develop {
     #[serde(skip_serializing_if = "is_default")]
     pub watch: Vec<WatchTrigger>,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
 }
 
@@ -825,8 +846,8 @@ pub struct WatchTrigger {
     /// Path in the container.
     #[serde(skip_serializing_if = "is_default")]
     pub target: String,
-    /// Command of `sync+exec`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Command of `sync+exec`. Always written.
+    #[serde(serialize_with = "hook_or_nothing")]
     pub exec: Option<Hook>,
     /// Only files that match.
     #[serde(skip_serializing_if = "is_default")]
@@ -838,6 +859,19 @@ pub struct WatchTrigger {
     #[serde(skip_serializing_if = "is_default")]
     pub initial_sync: bool,
     /// `x-…` keys.
-    #[serde(flatten)]
+    #[serde(skip)]
     pub extensions: Extensions,
+}
+
+/// The reference writes a hook without a command where there is none.
+fn hook_or_nothing<S: Serializer>(hook: &Option<Hook>, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeMap;
+    match hook {
+        Some(hook) => hook.serialize(serializer),
+        None => {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry("command", &())?;
+            map.end()
+        }
+    }
 }
