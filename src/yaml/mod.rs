@@ -2,13 +2,18 @@
 //!
 //! The parser stands behind one file, so that it can be exchanged; everything above sees only [`Node`].
 
+mod build;
 mod emit;
+mod fault;
 mod node;
 mod parse;
+mod repair;
+mod scalar;
 
 pub use emit::emit;
 pub use node::{Entry, Mapping, Node, Tag, Value};
 pub use parse::{Parsed, parse};
+pub use scalar::{is_old_typed, is_plain_string, resolve};
 
 /// `text` without a leading byte order mark. Spans count from here, so do this before the text enters a
 /// [`SourceMap`](crate::diag::SourceMap).

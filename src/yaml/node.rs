@@ -124,6 +124,11 @@ impl Mapping {
         Self::default()
     }
 
+    /// A mapping of entries whose keys are known to differ.
+    pub(super) fn from_unique(entries: Vec<Entry>) -> Self {
+        Self { entries }
+    }
+
     /// The value under `key`.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|e| &e.value)

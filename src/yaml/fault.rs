@@ -1,0 +1,421 @@
+//! Errors of syntax in the words of the person who made them: what is there, and what to write instead.
+
+use crate::diag::{Diagnostic, SourceId, Span};
+use std::ops::Range;
+
+/// A kind of error of syntax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A tab in the indentation.
+    Tab,
+    /// A character that can't begin a value, or must not be there at all.
+    Start(char),
+    /// A colon after something that can't be a key.
+    Colon,
+    /// A line without the colon that makes it a key.
+    NoColon,
+    /// Something else than a key inside a mapping.
+    NoKey,
+    /// Something else than an item inside a list.
+    NoItem,
+    UnclosedQuote,
+    /// Text behind a closing quote.
+    AfterQuote,
+    Unclosed(char),
+    Mismatched {
+        open: char,
+        close: char,
+    },
+    Misplaced,
+    /// Between brackets: neither a comma nor the end.
+    Separator {
+        close: char,
+    },
+    /// `&` or `*` alone.
+    NoName,
+    Escape,
+    /// `#` without a blank before it.
+    CommentAttached,
+    /// A comment between the lines of a plain value.
+    CommentInside,
+    Tag,
+    TooDeep,
+    DashInBrackets,
+    DashAfterKey,
+    /// In the parser's words.
+    Other(String),
+}
+
+/// Where it happened.
+pub(super) struct Context<'t> {
+    pub source: SourceId,
+    /// What the parser read.
+    pub text: &'t str,
+    /// The text before any repair.
+    pub original: &'t str,
+    /// Where the parser stopped.
+    pub at: usize,
+    /// The last scalar, alias or closing bracket before.
+    pub last: Range<usize>,
+    /// Where the innermost open collection begins.
+    pub bracket: Option<usize>,
+}
+
+impl Context<'_> {
+    fn span(&self, range: Range<usize>) -> Span {
+        Span::new(self.source, range.start, range.end)
+    }
+
+    /// From the character at `at` to its end.
+    fn one(&self, at: usize) -> Span {
+        self.span(at..at + self.text[at..].chars().next().map_or(0, char::len_utf8))
+    }
+
+    /// The line around `at` without its break and trailing blanks.
+    pub(super) fn line(&self, at: usize) -> Range<usize> {
+        let start = self.text[..at].rfind(['\n', '\r']).map_or(0, |i| i + 1);
+        let end = self.text[at..].find(['\n', '\r']).map_or(self.text.len(), |i| at + i);
+        start..start + self.text[start..end].trim_end().len()
+    }
+
+    /// The line around `at` without indentation and without a comment.
+    fn content(&self, at: usize) -> Range<usize> {
+        let Range { start, end } = self.line(at);
+        let line = &self.text[start..end];
+        let line = line.find(" #").map_or(line, |i| &line[..i]).trim_end();
+        start + (line.len() - line.trim_start().len())..start + line.len()
+    }
+
+    /// The quote that opens the quoted value in which or behind which the parser stopped.
+    pub(super) fn opening_quote(&self) -> Option<usize> {
+        let mut comment = false;
+        let mut before = ' ';
+        for (i, c) in self.text[self.last.end..].char_indices() {
+            let i = self.last.end + i;
+            match c {
+                '\n' => comment = false,
+                '#' if before.is_whitespace() => comment = true,
+                '"' | '\'' if !comment => return (i <= self.at).then_some(i),
+                _ => {}
+            }
+            before = c;
+        }
+        None
+    }
+}
+
+/// The closing partner.
+fn partner(open: char) -> char {
+    if open == '[' { ']' } else { '}' }
+}
+
+/// `value` in the quotes that need least escaping.
+fn quoted(value: &str) -> String {
+    if value.contains(['"', '\\']) { format!("'{}'", value.replace('\'', "''")) } else { format!("\"{value}\"") }
+}
+
+/// At most 40 characters of the first line, for a message.
+fn brief(text: &str) -> String {
+    let line = text.lines().next().unwrap_or("").trim();
+    match line.char_indices().nth(40) {
+        Some((cut, _)) => format!("{}…", &line[..cut]),
+        None => line.to_owned(),
+    }
+}
+
+pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
+    let Context { text, at, .. } = *context;
+    let error = |message: String, span: Span, help: String| Diagnostic::error("yaml-syntax", message).at(span).help(help);
+    match fault {
+        Fault::Tab => {
+            // The parser may stop a line early.
+            let tabs = |from: usize| {
+                let start = context.line(from).start;
+                let blanks = text[start..].len() - text[start..].trim_start_matches([' ', '\t']).len();
+                text[start..start + blanks].contains('\t').then_some(start..start + blanks)
+            };
+            let next = text[at..].find('\n').map(|i| at + i + 1);
+            let range = tabs(at).or_else(|| next.and_then(tabs)).unwrap_or(at..at);
+            error("a tab stands in the indentation, where YAML takes only spaces".into(), context.span(range), "replace the tab with spaces".into())
+        }
+        Fault::Start(c) if c.is_control() || ('\u{80}'..'\u{a0}').contains(c) || *c == '\u{feff}' => error(
+            format!("the character U+{:04X} must not stand in YAML", u32::from(*c)),
+            context.one(at),
+            "remove it; inside double quotes it can be written as an escape".into(),
+        ),
+        Fault::Start(c) => {
+            let value = &text[at..context.content(at).end.max(at)];
+            let help = format!("put the value in quotes: {}", quoted(value));
+            error(format!("a plain value can't begin with `{c}`"), context.one(at), help)
+        }
+        Fault::Colon => colon(context),
+        Fault::NoColon => {
+            let range = context.content(at);
+            let line = &text[range.clone()];
+            match glued(line) {
+                Some(spaced) => error("a blank is missing after the colon".into(), context.span(range), format!("write `{spaced}`")),
+                None => error(
+                    format!("`{}` is no key: it has no colon", brief(line)),
+                    context.span(range),
+                    format!("write `{}:`, or indent the line if it continues the value above", brief(line)),
+                ),
+            }
+        }
+        Fault::NoKey => misplaced_line(context, "a key"),
+        Fault::NoItem => misplaced_line(context, "a list item"),
+        Fault::UnclosedQuote => {
+            let start = context.opening_quote().unwrap_or(at);
+            let quote = &text[start..start + 1.min(text.len() - start)];
+            let range = start..context.line(start).end.max(start);
+            if closing_quote(text, start).is_some() {
+                let range = context.span(at..context.content(at).end.max(at));
+                return error("a quoted value goes on without indentation".into(), range, "indent this line deeper than the key of the value".into());
+            }
+            error(format!("the quote {quote} is not closed"), context.span(range), format!("put {quote} at the end of the value"))
+        }
+        Fault::AfterQuote => after_quote(context),
+        Fault::Unclosed(open) => error(format!("`{open}` is never closed"), context.one(at), format!("add `{}`", partner(*open))),
+        Fault::Mismatched { open, close } => {
+            error(format!("`{open}` is closed by `{close}`"), context.one(at), format!("write `{}` instead of `{close}`", partner(*open)))
+        }
+        Fault::Misplaced => error(
+            "a closing bracket that nothing opened".into(),
+            context.one(at),
+            "remove it, or put the value in quotes if it is meant as text".into(),
+        ),
+        Fault::Separator { close } => separator(context, *close),
+        Fault::NoName => {
+            let c = if text[at..].starts_with('&') { '&' } else { '*' };
+            let what = if c == '&' { "an anchor" } else { "an alias" };
+            let value = &text[at..context.content(at).end.max(at)];
+            error(
+                format!("`{c}` begins {what}, and its name is missing"),
+                context.one(at),
+                format!("if it is meant as text, quote it: {}", quoted(value)),
+            )
+        }
+        Fault::Escape => {
+            let (range, found) = bad_escape(context);
+            let help = "write two backslashes, or use single quotes, in which a backslash is just a backslash";
+            error(format!("`{found}` is no escape of double quotes"), context.span(range), help.into())
+        }
+        Fault::CommentAttached => {
+            error("`#` begins a comment only after a blank".into(), context.one(at), "put a blank before it, or the text in quotes".into())
+        }
+        Fault::CommentInside => error(
+            "a comment stands inside a value of several lines".into(),
+            context.span(at..context.line(at).end.max(at)),
+            "move the comment above the value, or put the value in quotes".into(),
+        ),
+        Fault::Tag => {
+            let end = text[at..].find(char::is_whitespace).map_or(text.len(), |i| at + i);
+            let help = "put quotes around text that begins with `!`; the format's tags are `!reset` and `!override`";
+            error(format!("the tag `{}` is not declared", &text[at..end]), context.span(at..end), help.into())
+        }
+        Fault::TooDeep => {
+            let what = format!("nested deeper than {} levels", super::build::MAX_DEPTH);
+            Diagnostic::error("nesting-limit", what).at(context.one(at)).help("write it flatter")
+        }
+        Fault::DashInBrackets => {
+            error("`- ` begins a list item, but brackets list their items with commas".into(), context.one(at), "remove the `-`, or quote it".into())
+        }
+        Fault::DashAfterKey => {
+            let item = &text[at..context.line(at).end.max(at)];
+            error("a list can't begin on the line of its key".into(), context.one(at), format!("put `{}` on a line of its own", brief(item)))
+        }
+        Fault::Other(what) => {
+            let mut d = Diagnostic::error("yaml-syntax", what.clone());
+            d = d.at(context.one(at));
+            d.help("check the indentation and the quotes here and on the line above")
+        }
+    }
+}
+
+/// `key:value` as `key: value`, if that is what `line` looks like.
+fn glued(line: &str) -> Option<String> {
+    let (key, value) = line.split_once(':')?;
+    let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    (word && !value.is_empty() && !value.starts_with([' ', '/'])).then(|| format!("{key}: {value}"))
+}
+
+/// A colon behind a plain value: a value with a colon in it, or a key that the line above has swallowed.
+fn colon(context: &Context<'_>) -> Diagnostic {
+    let Context { text, at, .. } = *context;
+    let error = |message: String, range: Range<usize>, help: String| Diagnostic::error("yaml-syntax", message).at(context.span(range)).help(help);
+    let value = context.last.clone();
+    let end = context.content(at).end.max(at);
+    if value.is_empty() || value.end > at || !text[value.end..at].trim().is_empty() {
+        return error("a colon can't stand here".into(), at..at + 1, "put the text in quotes if it belongs to a value".into());
+    }
+    let Some(last_line) = text[value.clone()].rfind('\n') else {
+        let whole = &text[value.start..end];
+        return error("a plain value can't hold a colon before a blank".into(), at..at + 1, format!("put it in quotes: {}", quoted(whole)));
+    };
+    let key = text[value.start + last_line..value.end].trim();
+    let key_start = value.end - text[value.start + last_line..value.end].trim_start().len();
+    let above = context.content(value.start);
+    let above_text = &text[above.clone()];
+    if above.start != value.start {
+        let message = format!("`{key}` is indented deeper than the line above, whose key has a value already");
+        let name = above_text.trim_start_matches("- ").split(':').next().unwrap_or("");
+        return error(message, key_start..value.end, format!("indent it like `{name}`"));
+    }
+    match glued(above_text) {
+        Some(spaced) => error("a blank is missing after the colon".into(), above, format!("write `{spaced}`")),
+        None => {
+            let name = brief(above_text);
+            error(format!("`{name}` is no key: it has no colon"), above, format!("write `{name}:`"))
+        }
+    }
+}
+
+/// A line whose indentation or beginning doesn't fit what is around it.
+fn misplaced_line(context: &Context<'_>, expected: &str) -> Diagnostic {
+    let Context { text, at, .. } = *context;
+    let content = context.content(at);
+    let error = |message: String, help: String| Diagnostic::error("yaml-syntax", message).at(context.span(content.clone())).help(help);
+    let line = &text[content.clone()];
+    let indent = content.start - context.line(at).start;
+    let dash = line == "-" || line.starts_with("- ");
+    if !dash && at > content.start {
+        let range = context.span(at..content.end.max(at));
+        return Diagnostic::error("yaml-syntax", format!("{expected} was expected here"))
+            .at(range)
+            .help("put the text in quotes if it belongs to a value");
+    }
+    let (mut inner, mut outer) = (None, None);
+    let mut smallest = usize::MAX;
+    for above in text[..context.line(at).start].lines().rev() {
+        let trimmed = above.trim_start();
+        let width = above.len() - trimmed.len();
+        if trimmed.is_empty() || trimmed.starts_with('#') || width >= smallest {
+            continue;
+        }
+        smallest = width;
+        let name = brief(trimmed.split(": ").next().unwrap_or(trimmed).trim_end_matches(':'));
+        if width > indent {
+            inner = Some((width, name));
+        } else {
+            outer = Some((width, name));
+            break;
+        }
+    }
+    let like = |(width, name): &(usize, String)| match width {
+        0 => format!("not at all, like `{name}`"),
+        1 => format!("by 1 space, like `{name}`"),
+        _ => format!("by {width} spaces, like `{name}`"),
+    };
+    match (&inner, &outer) {
+        (Some(inner), Some(outer)) if outer.0 < indent => {
+            error("the indentation of this line fits no line above".into(), format!("indent it {}, or {}", like(inner), like(outer)))
+        }
+        (Some(inner), None) => error("the indentation of this line fits no line above".into(), format!("indent it {}", like(inner))),
+        _ if dash => error(
+            format!("a list item stands where {expected} was expected"),
+            match &inner {
+                Some(inner) => format!("indent it {}, if it belongs to that list", like(inner)),
+                None => "put it below the key of its list".into(),
+            },
+        ),
+        _ => error(
+            format!("`{}` stands where {expected} was expected", brief(line)),
+            match &inner {
+                Some(inner) => format!("indent it {}, or move it out of the list", like(inner)),
+                None => "begin it with `- ` or move it out of the list".into(),
+            },
+        ),
+    }
+}
+
+fn after_quote(context: &Context<'_>) -> Diagnostic {
+    let Context { text, at, .. } = *context;
+    let error = Diagnostic::error("yaml-syntax", "text follows the closing quote").at(context.span(at..context.content(at).end.max(at)));
+    let Some(open) = context.opening_quote() else { return error.help("put the whole value in quotes") };
+    let single = text[open..].starts_with('\'');
+    if text[open..at].contains('\n') {
+        let quote = if single { '\'' } else { '"' };
+        return error.related(context.one(open), "the quote opened here").help(format!("the value that begins above may lack its closing {quote}"));
+    }
+    if single {
+        error.help("inside single quotes an apostrophe is written twice: `''`")
+    } else {
+        error.help("put the whole value in quotes; a quote inside double quotes is written `\\\"`")
+    }
+}
+
+fn separator(context: &Context<'_>, close: char) -> Diagnostic {
+    let Context { text, at, .. } = *context;
+    let open = if close == ']' { '[' } else { '{' };
+    let mut error = Diagnostic::error("yaml-syntax", format!("between `{open}` and `{close}`, a comma or `{close}` is missing")).at(context.one(at));
+    if let Some(bracket) = context.bracket {
+        error = error.related(context.one(bracket), "opened here");
+    }
+    if text[..at].ends_with('$') && text[at..].starts_with('{') {
+        let mut depth = 0;
+        let end = text[at..context.line(at).end.max(at)].char_indices().find_map(|(i, c)| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            (depth == 0).then_some(at + i + 1)
+        });
+        let expression = &text[at - 1..end.unwrap_or(at + 1)];
+        return error.help(format!("inside brackets put variables in quotes: {}", quoted(expression)));
+    }
+    if text[at..].trim_start().starts_with(':') || text[..at].ends_with(':') {
+        return error.help("put the text in quotes if the colon belongs to it");
+    }
+    error.help("separate with commas, and quote what contains any of `, [ ] { }`")
+}
+
+/// The first escape in the open double-quoted value that YAML doesn't know.
+fn bad_escape<'t>(context: &Context<'t>) -> (Range<usize>, &'t str) {
+    let Context { text, at, .. } = *context;
+    let start = context.opening_quote().unwrap_or(at);
+    match first_bad_escape(text, start) {
+        Some(range) => (range.clone(), &text[range]),
+        None => (at..at, "\\"),
+    }
+}
+
+/// The range of the first unknown escape after the double quote at `open`.
+pub(super) fn first_bad_escape(text: &str, open: usize) -> Option<Range<usize>> {
+    let mut chars = text[open..].char_indices().skip(1);
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '"' => return None,
+            '\\' => {
+                let (j, escaped) = chars.next()?;
+                let digits = match escaped {
+                    'x' => 2,
+                    'u' => 4,
+                    'U' => 8,
+                    _ if "0abt\tnvfre \"/\\N_LP\n\r".contains(escaped) => continue,
+                    _ => return Some(open + i..open + j + escaped.len_utf8()),
+                };
+                let code = text[open + j + 1..].chars().take_while(char::is_ascii_hexdigit).take(digits).count();
+                let point = u32::from_str_radix(&text[open + j + 1..open + j + 1 + code], 16).ok();
+                if code < digits || point.and_then(char::from_u32).is_none() {
+                    return Some(open + i..open + j + 1 + code);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The quote that closes the one at `open`, if it stands where a value can end.
+pub(super) fn closing_quote(text: &str, open: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let quote = *bytes.get(open)?;
+    let mut i = open + 1;
+    loop {
+        match bytes.get(i)? {
+            b'\\' if quote == b'"' => i += 1,
+            b if *b == quote && quote == b'\'' && bytes.get(i + 1) == Some(&b'\'') => i += 1,
+            b if *b == quote => break,
+            _ => {}
+        }
+        i += 1;
+    }
+    let rest = text[i + 1..].lines().next().unwrap_or("").trim_start();
+    (rest.is_empty() || rest.starts_with(['#', ',', ']', '}'])).then_some(i)
+}

@@ -1,0 +1,65 @@
+//! Text that is no YAML by the letter, but that the reference reads and that stands in many files. Each repair keeps
+//! the length, so that every offset stays true.
+
+use super::fault::{Context, Fault, closing_quote, first_bad_escape};
+
+/// Stands for the two bytes of `\'` while a mended text is read. A letter of two bytes that Compose files don't hold;
+/// where one does, that repair is not made.
+pub(super) const APOSTROPHE: char = '\u{7fa}';
+
+/// The text without the deviation, if it is one that can be mended.
+pub(super) fn mend(fault: &Fault, context: &Context<'_>) -> Option<String> {
+    match fault {
+        Fault::CommentAttached => comment(context),
+        Fault::Escape => apostrophe(context),
+        Fault::UnclosedQuote => flush_lines(context),
+        _ => None,
+    }
+}
+
+/// `"x"#c` and `|# c`: the comment becomes blanks.
+fn comment(context: &Context<'_>) -> Option<String> {
+    let end = context.line(context.at).end;
+    (context.text[context.at..].starts_with('#') && end > context.at).then(|| {
+        let mut text = context.text.to_owned();
+        text.replace_range(context.at..end, &" ".repeat(end - context.at));
+        text
+    })
+}
+
+/// `"it\'s"`: an escape that YAML doesn't have.
+fn apostrophe(context: &Context<'_>) -> Option<String> {
+    let bad = first_bad_escape(context.text, context.opening_quote()?)?;
+    if &context.text[bad.clone()] != "\\'" || context.original.contains(APOSTROPHE) {
+        return None;
+    }
+    let mut text = context.text.to_owned();
+    text.replace_range(bad, APOSTROPHE.encode_utf8(&mut [0; 4]));
+    Some(text)
+}
+
+/// A quoted value that goes on at the first column: line breaks that fold to a blank become one, or move before the
+/// blanks that end their line, which then indent the next.
+fn flush_lines(context: &Context<'_>) -> Option<String> {
+    let open = context.opening_quote()?;
+    let close = closing_quote(context.text, open)?;
+    let mut bytes = context.text.as_bytes().to_vec();
+    let mut changed = false;
+    for i in open..close {
+        if bytes[i] != b'\n' || bytes[i + 1].is_ascii_whitespace() {
+            continue;
+        }
+        let blanks = bytes[open..i].iter().rev().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
+        match bytes[i - blanks - 1] {
+            // An empty line or an escaped break means something else.
+            b'\n' | b'\\' => return None,
+            _ if blanks == 0 => bytes[i] = b' ',
+            _ => {
+                bytes[i - blanks] = b'\n';
+                bytes[i - blanks + 1..=i].fill(b' ');
+            }
+        }
+        changed = true;
+    }
+    changed.then(|| String::from_utf8(bytes).ok()).flatten()
+}

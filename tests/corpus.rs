@@ -1,0 +1,134 @@
+//! The text layer against answers of Go's yaml and of the reference implementation, recorded outside this repository.
+//! Where the recordings are absent the tests say so; the units beside the code hold the same rules.
+
+use consort::diag::SourceId;
+use consort::yaml::{self, Node, Value};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The folder of recordings, or a note that it is absent.
+fn recordings() -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let found = ["..", "../.."].iter().map(|up| root.join(up).join("shared/corpus/grammar")).find(|path| path.is_dir());
+    if found.is_none() {
+        // Through the stream and not the macro, so that it is seen without --nocapture.
+        std::io::Write::write_all(&mut std::io::stderr(), b"../shared is absent: nothing compared\n").ok();
+    }
+    found
+}
+
+fn read(path: PathBuf) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn cases(path: PathBuf) -> Vec<Json> {
+    serde_json::from_str(&read(path)).expect("a JSON list")
+}
+
+/// The tree in the notation of the recordings.
+fn go(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Bool(b) => json!(b),
+        Value::Int(n) => json!({ "$int": n.to_string() }),
+        Value::Uint(n) => json!({ "$int": n.to_string() }),
+        Value::Float(f) => json!({ "$float64": f.to_string() }),
+        Value::Time(_) => json!({ "$time.Time": "" }),
+        Value::String(s) => json!(s),
+        Value::Seq(items) => items.iter().map(go).collect(),
+        Value::Map(map) => Json::Object(map.iter().map(|e| (e.key.clone(), go(&e.value))).collect()),
+    }
+}
+
+/// Numbers in one spelling, times without value, unsigned like signed, so that only meaning is compared.
+fn plain(json: Json) -> Json {
+    match json {
+        Json::Object(map) => {
+            let single = map.iter().next().filter(|_| map.len() == 1).map(|(k, v)| (k.clone(), v.clone()));
+            match single {
+                Some((key, Json::String(n))) if key == "$float64" => {
+                    json!({ key: n.replace("Inf", "inf").trim_start_matches('+').parse::<f64>().unwrap().to_string() })
+                }
+                Some((key, n)) if key == "$uint64" => json!({ "$int": n }),
+                Some((key, _)) if key == "$time.Time" => json!({ key: "" }),
+                _ => Json::Object(map.into_iter().map(|(k, v)| (k, plain(v))).collect::<BTreeMap<_, _>>().into_iter().collect()),
+            }
+        }
+        Json::Array(items) => items.into_iter().map(plain).collect(),
+        other => other,
+    }
+}
+
+/// Our answer: the documents, or the first error.
+fn ours(text: &str) -> Result<String, String> {
+    let parsed = yaml::parse(SourceId(0), yaml::strip_bom(text));
+    match parsed.diagnostics.iter().find(|d| d.is_error()) {
+        Some(error) => Err(error.message.clone()),
+        None => Ok(parsed.documents.iter().map(|d| plain(go(d)).to_string()).collect::<Vec<_>>().join(" --- ")),
+    }
+}
+
+/// Compares with a recording `name<tab>OK<tab>documents` or `name<tab>ERR<tab>message`. `known` names the cases that
+/// must differ, each with its reason.
+fn compare(recording: &str, text_of: impl Fn(&str) -> String, known: &[(&str, &str)]) {
+    let mut differences = Vec::new();
+    let mut total = 0;
+    for line in recording.lines() {
+        let mut columns = line.splitn(3, '\t');
+        let (name, status, answer) = (columns.next().unwrap(), columns.next().unwrap(), columns.next().unwrap_or(""));
+        total += 1;
+        let documents = answer.split(" --- ").filter(|d| !d.is_empty());
+        let theirs = match status {
+            "OK" => Ok(documents
+                .map(|d| serde_json::from_str(d).map_or_else(|_| d.to_owned(), |d| plain(d).to_string()))
+                .collect::<Vec<_>>()
+                .join(" --- ")),
+            _ => Err(answer.to_owned()),
+        };
+        let found = ours(&text_of(name));
+        let same = found == theirs || found.is_err() && theirs.is_err();
+        if same == known.iter().any(|(k, _)| *k == name) {
+            differences.push(format!("{name}: ours {found:?}, theirs {theirs:?}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} of {total} are not as expected:\n{}", differences.len(), differences.join("\n"));
+}
+
+#[test]
+fn scalars_are_typed_as_by_go() {
+    let Some(dir) = recordings() else { return };
+    let scalars = cases(dir.join("scalars.json"));
+    let text = |name: &str| format!("v: {}\n", scalars[name[..3].parse::<usize>().unwrap()].as_str().unwrap());
+    compare(&read(dir.join("scalars.v3")), text, &[("084.yaml", RESET)]);
+}
+
+const RESET: &str = "`!reset null` keeps its null; Go's library alone makes a string of it before the tag is looked at";
+const KEYS: &str = "keys are strings in the format; Go's library alone allows others";
+const DEEP: &str = "255 levels are enough for anybody, and later passes recurse";
+const VERSION: &str = "harmless";
+const BREAKS: &str = "no line breaks in YAML 1.2";
+const KNOWN: &[(&str, &str)] = &[
+    ("odd/alias_colon.yaml", "YAML 1.2 lets a colon be part of the name of an alias; the message says how to write it"),
+    ("odd/bool_key.yaml", KEYS),
+    ("odd/deep.yaml", DEEP),
+    ("odd/deep_flow.yaml", DEEP),
+    ("odd/dir_unk.yaml", VERSION),
+    ("odd/dq_esc.yaml", "`\\/` is an escape in YAML 1.2"),
+    ("odd/dup_num.yaml", KEYS),
+    ("odd/int_key.yaml", KEYS),
+    ("odd/ls.yaml", BREAKS),
+    ("odd/merge_seq_alias.yaml", "a list of mappings is one, written in place or not"),
+    ("odd/nel.yaml", BREAKS),
+    ("odd/null_key.yaml", KEYS),
+    ("odd/reset.yaml", RESET),
+    ("odd/tab_only_line.yaml", "a line of blanks says nothing"),
+    ("odd/yaml12.yaml", VERSION),
+    ("odd/yaml13.yaml", VERSION),
+];
+
+#[test]
+fn odd_files_read_as_by_go() {
+    let Some(dir) = recordings() else { return };
+    compare(&read(dir.join("odd.v3")), |name| String::from_utf8_lossy(&std::fs::read(dir.join(name)).unwrap()).into_owned(), KNOWN);
+}
