@@ -1,12 +1,30 @@
 //! `${VARIABLE}` in the values of a file.
+//!
+//! | written | set | set and empty | unset |
+//! |---|---|---|---|
+//! | `$V`, `${V}` | its value | empty | empty, with a warning |
+//! | `${V:-text}` | its value | `text` | `text` |
+//! | `${V-text}` | its value | empty | `text` |
+//! | `${V:?text}` | its value | error `text` | error `text` |
+//! | `${V?text}` | its value | empty | error `text` |
+//! | `${V:+text}` | `text` | empty | empty |
+//! | `${V+text}` | `text` | `text` | empty |
+//! | `$$` | `$` | | |
+//!
+//! A `text` holds expressions in its turn and may hold balanced braces; it is looked at only where it is used, so in
+//! `${A:-${B:?}}` nothing asks for `B` while `A` is set (as in the fifth major version of the reference; earlier ones
+//! always asked). A name is a letter or `_` and then letters, digits and `_`; a `$` before anything else stays as it is.
 
-use crate::diag::{Diagnostic, SourceMap};
-use crate::yaml::Node;
-use std::collections::BTreeMap;
+use crate::diag::{Diagnostic, SourceMap, Span};
+use crate::yaml::{Node, Value};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Gives the value of a variable, `None` if it is unset.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// How deep expressions may nest.
+const MAX_DEPTH: usize = 64;
 
 /// A text after substitution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,17 +49,243 @@ pub struct InterpolationError {
     pub required: Option<String>,
 }
 
+/// One part of a text. Ranges count bytes of the text that was given to [`next_part`].
+#[derive(Debug, PartialEq)]
+enum Part<'t> {
+    /// As it is.
+    Text(&'t str),
+    /// `$$`
+    Dollar,
+    /// An expression, its range with dollar sign and braces.
+    Expression { name: &'t str, operator: Option<(Operator, Range<usize>)>, range: Range<usize> },
+    /// `${` and then something else than an expression.
+    Malformed { what: &'static str, range: Range<usize> },
+}
+
+/// What stands behind the name, without the colon that makes empty count as unset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Operator {
+    /// `-`, `?` or `+`.
+    sign: u8,
+    /// Whether an empty value counts as none.
+    or_empty: bool,
+}
+
+/// Length of the name that `text` begins with.
+fn name_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    match bytes.first() {
+        Some(b) if b.is_ascii_alphabetic() || *b == b'_' => bytes.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count(),
+        _ => 0,
+    }
+}
+
+/// Offset of the brace that closes the one at `open`. Where braces don't balance, the last one of the line counts, as
+/// in `${V:-{}`; so they do where a great many are open, which bounds the search.
+fn closing_brace(text: &str, open: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (i, b) in text.bytes().enumerate().skip(open) {
+        match b {
+            b'{' if depth == 256 => break,
+            b'{' => depth += 1,
+            b'}' if depth == 1 => return Some(i),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    let line = text[open..].lines().next().unwrap_or("");
+    line.rfind('}').map(|i| open + i)
+}
+
+/// The part of `text` that begins at `at`, and where the next one begins. `at` must be before the end of the text.
+fn next_part(text: &str, at: usize) -> (Part<'_>, usize) {
+    let rest = &text[at..];
+    match rest.find('$') {
+        Some(0) => {}
+        found => {
+            let end = found.map_or(text.len(), |i| at + i);
+            return (Part::Text(&text[at..end]), end);
+        }
+    }
+    let after = &rest[1..];
+    if after.starts_with('$') {
+        return (Part::Dollar, at + 2);
+    }
+    if !after.starts_with('{') {
+        return match name_length(after) {
+            0 => (Part::Text(&rest[..1]), at + 1),
+            n => (Part::Expression { name: &after[..n], operator: None, range: at..at + 1 + n }, at + 1 + n),
+        };
+    }
+    let malformed = |what, end| (Part::Malformed { what, range: at..end }, text.len());
+    let Some(close) = closing_brace(text, at + 1) else {
+        let end = rest.find(char::is_whitespace).map_or(text.len(), |i| at + i);
+        return malformed("its brace is never closed", end);
+    };
+    let range = at..close + 1;
+    let inside = &text[at + 2..close];
+    let name = &inside[..name_length(inside)];
+    let tail = &inside[name.len()..];
+    if name.is_empty() {
+        let what = if inside.is_empty() { "it names no variable" } else { "a name begins with a letter or `_`" };
+        return malformed(what, range.end);
+    }
+    let or_empty = tail.starts_with(':');
+    let sign = tail.as_bytes().get(usize::from(or_empty)).copied();
+    match sign {
+        None if !or_empty => (Part::Expression { name, operator: None, range: range.clone() }, range.end),
+        Some(sign @ (b'-' | b'?' | b'+')) => {
+            let start = at + 2 + name.len() + usize::from(or_empty) + 1;
+            (Part::Expression { name, operator: Some((Operator { sign, or_empty }, start..close)), range: range.clone() }, range.end)
+        }
+        _ if or_empty => malformed("a colon needs `-`, `?` or `+` after it", range.end),
+        _ => malformed("behind the name only `:-`, `-`, `:?`, `?`, `:+` or `+` can stand", range.end),
+    }
+}
+
 /// Substitutes in one text.
+///
+/// # Errors
+/// A malformed expression, or a variable that `${V:?}` asks for and that is missing.
 pub fn interpolate_str(text: &str, lookup: Lookup<'_>) -> Result<Interpolated, InterpolationError> {
-    let _ = lookup;
-    Ok(Interpolated { text: text.to_owned(), ..Interpolated::default() })
+    let mut result = Interpolated { text: String::with_capacity(text.len()), ..Interpolated::default() };
+    substitute(text, 0, 0, lookup, &mut result)?;
+    Ok(result)
+}
+
+/// Adds `text`, which begins at byte `base` of the whole, to `result`.
+fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result: &mut Interpolated) -> Result<(), InterpolationError> {
+    let whole = |range: Range<usize>| base + range.start..base + range.end;
+    if depth > MAX_DEPTH {
+        let message = format!("expressions nest deeper than {MAX_DEPTH} levels");
+        return Err(InterpolationError { message, range: whole(0..text.len()), required: None });
+    }
+    let mut at = 0;
+    while at < text.len() {
+        let (part, next) = next_part(text, at);
+        at = next;
+        match part {
+            Part::Text(plain) => result.text.push_str(plain),
+            Part::Dollar => result.text.push('$'),
+            Part::Malformed { what, range } => {
+                let message = format!("`{}` is no expression: {what}", &text[range.clone()]);
+                return Err(InterpolationError { message, range: whole(range), required: None });
+            }
+            Part::Expression { name, operator, range } => {
+                let value = lookup(name);
+                let counts = |op: Operator| value.as_ref().is_some_and(|v| !(op.or_empty && v.is_empty()));
+                let argument = |argument: Range<usize>, result: &mut Interpolated| {
+                    let start = base + argument.start;
+                    substitute(&text[argument], start, depth + 1, lookup, result)
+                };
+                match operator {
+                    Some((op @ Operator { sign: b'+', .. }, alternate)) => {
+                        if counts(op) {
+                            argument(alternate, result)?;
+                        }
+                        continue;
+                    }
+                    Some((op @ Operator { sign: b'-', .. }, default)) if !counts(op) => {
+                        argument(default, result)?;
+                        continue;
+                    }
+                    Some((op, reason)) if !counts(op) => {
+                        let mut said = Interpolated::default();
+                        argument(reason, &mut said)?;
+                        let state = if value.is_some() { "is empty" } else { "is not set" };
+                        let message = match said.text.trim() {
+                            "" => format!("the required variable `{name}` {state}"),
+                            reason => format!("the required variable `{name}` {state}: {reason}"),
+                        };
+                        return Err(InterpolationError { message, range: whole(range), required: Some(name.to_owned()) });
+                    }
+                    _ => {}
+                }
+                match value {
+                    Some(value) => {
+                        result.text.push_str(&value);
+                        if !result.variables.iter().any(|v| v == name) {
+                            result.variables.push(name.to_owned());
+                        }
+                    }
+                    None => result.unset.push((name.to_owned(), whole(range))),
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Substitutes in every string value of the tree, never in keys, and records in [`Node::variables`] what was used.
-/// Unset variables and faults are reported at the exact expression where the text of the scalar stands in the file
-/// as it is, otherwise at the scalar.
+/// What was a string stays one: `"${N}"` and `${N}` are cast where the format wants a number. Unset variables (once for
+/// each place) and faults are reported at the exact expression where it stands in the file as it is, otherwise at the
+/// scalar.
 pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let _ = (node, sources, lookup, diagnostics);
+    walk(node, &mut Walk { sources, lookup, diagnostics, reported: BTreeSet::new() });
+}
+
+struct Walk<'a> {
+    sources: &'a SourceMap,
+    lookup: Lookup<'a>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    /// A value that is used through aliases has one place, and one is enough to say so.
+    reported: BTreeSet<(Span, String)>,
+}
+
+fn walk(node: &mut Node, state: &mut Walk<'_>) {
+    match &mut node.value {
+        Value::Seq(items) => items.iter_mut().for_each(|item| walk(item, state)),
+        Value::Map(map) => map.iter_mut().for_each(|entry| walk(&mut entry.value, state)),
+        Value::String(text) if text.contains('$') => match interpolate_str(text, state.lookup) {
+            Ok(found) => {
+                for (name, range) in found.unset {
+                    let message = format!("the variable `{name}` is not set and counts as empty");
+                    let help = format!("set it, or write a default: `${{{name}:-…}}`; a literal dollar sign is written `$$`");
+                    state.report(Diagnostic::warning("unset-variable", message).help(help), node.span, text, range);
+                }
+                *text = found.text;
+                node.variables = found.variables;
+            }
+            Err(error) => {
+                let diagnostic = match &error.required {
+                    Some(name) => {
+                        let help = format!("set `{name}` in the environment or in an env file");
+                        Diagnostic::error("required-variable", error.message).help(help)
+                    }
+                    None => Diagnostic::error("invalid-interpolation", error.message).help("write `$$` for a literal dollar sign"),
+                };
+                state.report(diagnostic, node.span, text, error.range);
+            }
+        },
+        _ => {}
+    }
+}
+
+impl Walk<'_> {
+    fn report(&mut self, diagnostic: Diagnostic, scalar: Span, value: &str, range: Range<usize>) {
+        let span = match locate(self.sources.text(scalar), value, range) {
+            Some(range) => scalar.part(range.start, range.end),
+            None => scalar,
+        };
+        if self.reported.insert((span, diagnostic.message.clone())) {
+            self.diagnostics.push(diagnostic.at(span));
+        }
+    }
+}
+
+/// Where the bytes `range` of `value` stand in `written`, the text of the scalar in its file: the occurrence of the
+/// same rank, if quoting and folding left all of them alone.
+fn locate(written: &str, value: &str, range: Range<usize>) -> Option<Range<usize>> {
+    if written == value {
+        return Some(range);
+    }
+    let expression = value.get(range.clone())?;
+    let rank = value[..range.start].matches(expression).count();
+    if written.matches(expression).count() != value.matches(expression).count() {
+        return None;
+    }
+    let (start, _) = written.match_indices(expression).nth(rank)?;
+    Some(start..start + expression.len())
 }
 
 /// What a file says about one variable (`config --variables`).
@@ -49,13 +293,200 @@ pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, dia
 pub struct Variable {
     /// `${V:?}` or `${V?}` somewhere.
     pub required: bool,
-    /// The default of `${V:-d}` or `${V-d}`, as written.
+    /// The default of `${V:-d}` or `${V-d}`, as written; the first, where there are several.
     pub default: Option<String>,
-    /// The alternate of `${V:+a}` or `${V+a}`, as written.
+    /// The alternate of `${V:+a}` or `${V+a}`, as written; the first, where there are several.
     pub alternate: Option<String>,
 }
 
-/// Adds the variables that the values of the tree mention to `found`. To be called before [`interpolate`].
+/// Adds the variables that the values of the tree mention to `found`, those inside defaults too. To be called before
+/// [`interpolate`].
 pub fn variables(node: &Node, found: &mut BTreeMap<String, Variable>) {
-    let _ = (node, found);
+    match &node.value {
+        Value::Seq(items) => items.iter().for_each(|item| variables(item, found)),
+        Value::Map(map) => map.iter().for_each(|entry| variables(&entry.value, found)),
+        Value::String(text) => mentioned(text, 0, found),
+        _ => {}
+    }
+}
+
+fn mentioned(text: &str, depth: usize, found: &mut BTreeMap<String, Variable>) {
+    let mut at = 0;
+    while at < text.len() && depth <= MAX_DEPTH {
+        let (part, next) = next_part(text, at);
+        at = next;
+        let Part::Expression { name, operator, .. } = part else { continue };
+        let variable = found.entry(name.to_owned()).or_default();
+        let Some((operator, argument)) = operator else { continue };
+        let argument = &text[argument];
+        match operator.sign {
+            b'-' => _ = variable.default.get_or_insert_with(|| argument.to_owned()),
+            b'+' => _ = variable.alternate.get_or_insert_with(|| argument.to_owned()),
+            _ => variable.required = true,
+        }
+        mentioned(argument, depth + 1, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml;
+
+    fn lookup(name: &str) -> Option<String> {
+        match name {
+            "SET" => Some("set".into()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    fn text(input: &str) -> String {
+        match interpolate_str(input, &lookup) {
+            Ok(found) => found.text,
+            Err(error) => format!("ERROR {:?} {error}", error.range),
+        }
+    }
+
+    #[test]
+    fn every_form_with_set_empty_and_unset() {
+        for (input, set, empty, unset) in [
+            ("$V", "set", "", ""),
+            ("${V}", "set", "", ""),
+            ("${V:-d}", "set", "d", "d"),
+            ("${V-d}", "set", "", "d"),
+            ("${V:+a}", "a", "", ""),
+            ("${V+a}", "a", "a", ""),
+            ("${V:?m}", "set", "ERROR 0..7 the required variable `EMPTY` is empty: m", "ERROR 0..7 the required variable `U` is not set: m"),
+            ("${V?m}", "set", "", "ERROR 0..6 the required variable `U` is not set: m"),
+            ("${V?}", "set", "", "ERROR 0..5 the required variable `U` is not set"),
+        ] {
+            assert_eq!(text(&input.replace('V', "SET")), set);
+            // Names as long as `V` would be keep the ranges readable.
+            let shorten = |s: String, by: usize| {
+                s.split_once("..").map_or(s.clone(), |(a, b)| {
+                    let (end, rest) = b.split_once(' ').unwrap();
+                    format!("{a}..{} {rest}", end.parse::<usize>().unwrap() - by)
+                })
+            };
+            assert_eq!(shorten(text(&input.replace('V', "EMPTY")), 4), empty);
+            assert_eq!(text(&input.replace('V', "U")), unset);
+        }
+    }
+
+    #[test]
+    fn dollars_braces_and_nesting() {
+        for (input, output) in [
+            ("$$", "$"),
+            ("$$$SET", "$set"),
+            ("a$", "a$"),
+            ("$1 $ {X} $}", "$1 $ {X} $}"),
+            ("$SET-x$SET", "set-xset"),
+            ("${SET:-a}b}", "setb}"),
+            ("${U:-${U2:-${U3:-deep}}}", "deep"),
+            ("${U:-${SET:-a}b}c}", "setbc}"),
+            ("${U:-{\"a\":1}}", "{\"a\":1}"),
+            ("${U:-{{.x}}-y}", "{{.x}}-y"),
+            ("{{.Node}}${U-x}{{y}}", "{{.Node}}x{{y}}"),
+            ("${U:-{}", "{"),
+            ("${U:-{a}", "{a"),
+            ("${U:-a:-b?c}", "a:-b?c"),
+            ("${U:-$$SET}", "$SET"),
+            ("${SET:+${SET}-y}", "set-y"),
+            ("${U:-a\nb}", "a\nb"),
+            ("${set:-Names keep their case}", "Names keep their case"),
+            // What isn't used isn't asked for.
+            ("${SET:-${U:?boom}}", "set"),
+            ("${U:?no ${SET}}", "ERROR 0..15 the required variable `U` is not set: no set"),
+            ("x ${U:-${U2:?boom}}", "ERROR 7..18 the required variable `U2` is not set: boom"),
+        ] {
+            assert_eq!(text(input), output, "{input}");
+        }
+    }
+
+    #[test]
+    fn malformed_expressions() {
+        for (input, range) in [
+            ("a ${", 2..4),
+            ("${SET b", 0..5),
+            ("${}", 0..3),
+            ("${1}", 0..4),
+            ("${a b}", 0..6),
+            ("${SET:}", 0..7),
+            ("${SET:x}", 0..8),
+            ("${SET!x}", 0..8),
+            ("${ SET}", 0..7),
+            ("${É}", 0..5),
+            ("é ${U:-${}}", 8..11),
+        ] {
+            let error = interpolate_str(input, &lookup).unwrap_err();
+            assert_eq!((error.range, error.required), (range, None), "{input}");
+        }
+        assert!(interpolate_str(&"${A:-".repeat(100_000), &lookup).is_err());
+        assert!(interpolate_str(&format!("{}{}", "${A:-".repeat(500), "}".repeat(500)), &lookup).is_err());
+    }
+
+    #[test]
+    fn what_was_used_is_recorded() {
+        let found = interpolate_str("${SET} $U ${EMPTY:-${U2}} $SET", &lookup).unwrap();
+        assert_eq!(found.text, "set   set");
+        assert_eq!(found.variables, ["SET"]);
+        assert_eq!(found.unset, [("U".into(), 7..9), ("U2".into(), 19..24)]);
+    }
+
+    fn report(text: &str) -> (Node, Vec<String>) {
+        let mut sources = SourceMap::new();
+        let id = sources.add("c.yaml", text);
+        let mut parsed = yaml::parse(id, text);
+        assert_eq!(parsed.diagnostics, []);
+        let mut node = parsed.documents.remove(0);
+        let mut diagnostics = Vec::new();
+        interpolate(&mut node, &sources, &lookup, &mut diagnostics);
+        let said = diagnostics.iter().map(|d| d.span.map_or(String::new(), |s| format!("{} {} {}", sources.place(s), d.code, sources.text(s))));
+        (node, said.collect())
+    }
+
+    #[test]
+    fn values_are_substituted_and_keys_are_not() {
+        let (node, said) = report("$SET: $SET\nlist: [\"${SET}\", 1, '$$x']\nn: ${SET}\n");
+        assert_eq!(node.get("$SET").unwrap().as_str(), Some("set"));
+        assert_eq!(node.get("n").unwrap().variables, ["SET"]);
+        assert_eq!(node.get("list").unwrap().as_seq().unwrap()[2].as_str(), Some("$x"));
+        assert!(said.is_empty());
+    }
+
+    #[test]
+    fn places_are_exact_inside_scalars() {
+        let (_, said) = report(concat!(
+            "plain: a ${U} b ${U}\n",
+            "quoted: \"\\t$U2 '${U3:?x}\"\n",
+            "single: 'it''s $U4'\n",
+            "block: |\n  one\n  two ${U5}\n",
+            "folded: >\n  ${U6:-\n  ${U7}}\n",
+            "escaped: \"\\x24U8\"\n",
+            "x: &x ${U9}\ny: *x\n",
+        ));
+        assert_eq!(
+            said,
+            [
+                "c.yaml:1:10 unset-variable ${U}",
+                "c.yaml:1:17 unset-variable ${U}",
+                "c.yaml:2:17 required-variable ${U3:?x}",
+                "c.yaml:3:16 unset-variable $U4",
+                "c.yaml:6:7 unset-variable ${U5}",
+                "c.yaml:9:3 unset-variable ${U7}",
+                "c.yaml:10:10 unset-variable \"\\x24U8\"",
+                "c.yaml:11:7 unset-variable ${U9}",
+            ]
+        );
+    }
+
+    #[test]
+    fn variables_are_listed_with_what_is_said_about_them() {
+        let text = "a: ${A:-${B:?m}} ${A:-other}\nb: [$C, '${D:+alt}']\n";
+        let mut found = BTreeMap::new();
+        variables(&yaml::parse(crate::diag::SourceId(0), text).documents[0], &mut found);
+        let lines: Vec<String> = found.iter().map(|(k, v)| format!("{k} {} {:?} {:?}", v.required, v.default, v.alternate)).collect();
+        assert_eq!(lines, ["A false Some(\"${B:?m}\") None", "B true None None", "C false None None", "D false None Some(\"alt\")"]);
+    }
 }
