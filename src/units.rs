@@ -30,11 +30,56 @@ pub struct UnitError {
     pub help: &'static str,
 }
 
-/// Go's units and `d`, `w`: `1h30m`, `1.5s`, `-5s`, `2d`, `0`.
+/// Go's units (`ns`, `us`, `ms`, `s`, `m`, `h`) and `d`, `w`, in any order and with fractions: `1h30m`, `1.5s`, `-5s`,
+/// `2d`. A number needs its unit, except for `0`.
 impl FromStr for Duration {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        Err(UnitError { message: format!("invalid duration {text:?}"), help: "write it like 1m30s" })
+        let error = |what: &str| UnitError {
+            message: format!("`{text}` is no duration: {what}"),
+            help: "write numbers with units from w, d, h, m, s, ms, us, ns, without blanks: 1m30s",
+        };
+        let (negative, mut rest) = match text.as_bytes().first() {
+            Some(b'-') => (true, &text[1..]),
+            Some(b'+') => (false, &text[1..]),
+            _ => (false, text),
+        };
+        if rest == "0" {
+            return Ok(Self(0));
+        }
+        if rest.is_empty() {
+            return Err(error("it is empty"));
+        }
+        // Whole parts are exact, fractions are floats, as in the reference.
+        let mut total = 0_i64;
+        while !rest.is_empty() {
+            let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+            let (digits, tail) = rest.split_at(number);
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            if fraction.contains('.') || whole.is_empty() && fraction.is_empty() {
+                return Err(error(if number == 0 { "a number is missing" } else { "a number has one point at most" }));
+            }
+            let unit = tail.split(|c: char| c.is_ascii_digit() || c == '.').next().unwrap_or("");
+            let nanoseconds: i64 = match unit {
+                "ns" => 1,
+                // Both letters look like a micro sign.
+                "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+                "ms" => 1_000_000,
+                "s" => 1_000_000_000,
+                "m" => 60_000_000_000,
+                "h" => 3_600_000_000_000,
+                "d" => 86_400_000_000_000,
+                "w" => 604_800_000_000_000,
+                "" => return Err(error(&format!("a unit is missing after {digits}"))),
+                unit => return Err(error(&format!("`{unit}` is no unit"))),
+            };
+            let whole = if whole.is_empty() { Ok(0) } else { whole.parse::<i64>() };
+            let part = format!("0.{fraction}0").parse::<f64>().map_or(0, |f| (f * nanoseconds as f64) as i64);
+            let sum = whole.ok().and_then(|n| n.checked_mul(nanoseconds)).and_then(|n| n.checked_add(part)).and_then(|n| total.checked_add(n));
+            total = sum.ok_or_else(|| error("it is too long"))?;
+            rest = &tail[unit.len()..];
+        }
+        Ok(Self(if negative { -total } else { total }))
     }
 }
 
@@ -84,11 +129,39 @@ impl Bytes {
     }
 }
 
-/// `64m`, `1.5gb`, `512`, `1 GiB`: all suffixes count in powers of 1024.
+/// `64m`, `1.5gb`, `512`, `1 GiB`: every suffix (`b`, `k`, `m`, `g`, `t`, `p`, alone or with `b` or `ib`, in any case)
+/// counts in powers of 1024. `-1`, "no limit", is taken as text too, so that it can come from a variable.
 impl FromStr for Bytes {
     type Err = UnitError;
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        Err(UnitError { message: format!("invalid size {text:?}"), help: "write it like 512m" })
+        let error = |what: &str| UnitError {
+            message: format!("`{text}` is no size: {what}"),
+            help: "write a number and a unit: 512m, 1.5g, 64k, or bytes alone",
+        };
+        if text == "-1" {
+            return Ok(Self(-1));
+        }
+        let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') else {
+            return Err(error("a number is missing"));
+        };
+        let (number, suffix) = text.split_at(last + 1);
+        let number = number.strip_suffix(' ').unwrap_or(number);
+        let power = match suffix.to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 1,
+            "m" | "mb" | "mib" => 2,
+            "g" | "gb" | "gib" => 3,
+            "t" | "tb" | "tib" => 4,
+            "p" | "pb" | "pib" => 5,
+            _ => return Err(error(&format!("`{suffix}` is no unit"))),
+        };
+        let size = match number.parse::<f64>() {
+            Ok(n) if n >= 0.0 => n * 1024_f64.powi(power),
+            Ok(_) => return Err(error("it is negative")),
+            Err(_) => return Err(error(&format!("`{number}` is no number"))),
+        };
+        // The float next below 2^63.
+        if size < 9_223_372_036_854_775_808.0 { Ok(Self(size as i64)) } else { Err(error("it is too large")) }
     }
 }
 
@@ -200,6 +273,72 @@ mod tests {
             (-2_000_000_000, "-2s"),
         ] {
             assert_eq!(Duration(ns).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn durations_are_read_with_days_and_weeks() {
+        for (text, ns) in [
+            ("0", 0),
+            ("1h5m30s500ms", 3_930_500_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("1d12h", 129_600_000_000_000),
+            ("1w", 604_800_000_000_000),
+            ("100us", 100_000),
+            ("100\u{b5}s", 100_000),
+            ("100\u{3bc}s", 100_000),
+            (".5s", 500_000_000),
+            ("5.s", 5_000_000_000),
+            ("-5s", -5_000_000_000),
+            ("+5s", 5_000_000_000),
+            ("30s1m", 90_000_000_000),
+        ] {
+            assert_eq!(text.parse(), Ok(Duration(ns)), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "10",
+            "1m30",
+            "1h 5m",
+            "5 s",
+            "5S",
+            "1e3s",
+            "1y",
+            "s",
+            ".s",
+            "1..5s",
+            "1.2.3s",
+            "300000h10000000h",
+            "99999999999999999999s",
+            "1é",
+        ] {
+            assert!(text.parse::<Duration>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_count_in_powers_of_1024() {
+        for (text, bytes) in [
+            ("100", 100),
+            ("100b", 100),
+            ("1K", 1024),
+            ("10mib", 10_485_760),
+            ("10 M", 10_485_760),
+            ("1.5g", 1_610_612_736),
+            (".5g", 536_870_912),
+            ("1.g", 1_073_741_824),
+            ("1e3", 1000),
+            ("1.9", 1),
+            ("1TB", 1_099_511_627_776),
+            ("1p", 1_125_899_906_842_624),
+            ("5 ", 5),
+            ("-1", -1),
+        ] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "g", "abc", "0x10", "10mm", "1Ki", "10bytes", "1,5g", "1 g b", "-2", "1e400", "9999999p", " 5", "1\u{212a}"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
         }
     }
 

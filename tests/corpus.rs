@@ -2,6 +2,8 @@
 //! Where the recordings are absent the tests say so; the units beside the code hold the same rules.
 
 use consort::diag::SourceId;
+use consort::load::words;
+use consort::units::{Bytes, Duration};
 use consort::yaml::{self, Node, Value};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -131,4 +133,36 @@ const KNOWN: &[(&str, &str)] = &[
 fn odd_files_read_as_by_go() {
     let Some(dir) = recordings() else { return };
     compare(&read(dir.join("odd.v3")), |name| String::from_utf8_lossy(&std::fs::read(dir.join(name)).unwrap()).into_owned(), KNOWN);
+}
+
+/// Compares a list of `[input, answer]`, where an answer that begins with `ERR` stands for any error.
+fn compare_pairs(cases: &[Json], known: &[(&str, &str)], ours: impl Fn(&str) -> Result<Json, String>) {
+    let mut differences = Vec::new();
+    for case in cases {
+        let (input, answer) = (case[0].as_str().expect("an input"), &case[1]);
+        let found = ours(input);
+        let same = match &found {
+            Ok(found) => found == answer,
+            Err(_) => answer.as_str().is_some_and(|a| a.starts_with("ERR")),
+        };
+        if same == known.iter().any(|(k, _)| *k == input) {
+            differences.push(format!("{input:?}: ours {found:?}, theirs {answer}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} of {} are not as expected:\n{}", differences.len(), cases.len(), differences.join("\n"));
+}
+
+#[test]
+fn durations_and_sizes_are_read_as_by_the_reference() {
+    let Some(dir) = recordings() else { return };
+    compare_pairs(&cases(dir.join("dur.json")), &[], |text| text.parse::<Duration>().map(|d| json!(d)).map_err(|e| e.to_string()));
+    let minus_one = [("-1", "so that `${LIMIT:--1}` can say what `-1` says")];
+    compare_pairs(&cases(dir.join("bytes.json")), &minus_one, |text| text.parse::<Bytes>().map(|b| json!(b)).map_err(|e| e.to_string()));
+}
+
+#[test]
+fn commands_are_split_as_by_the_reference() {
+    let Some(dir) = recordings() else { return };
+    let known = [];
+    compare_pairs(&cases(dir.join("command_split.json")), &known, |text| words::split(text).map(|w| json!(w)).map_err(|e| e.to_string()));
 }
