@@ -6,6 +6,7 @@
 #[cfg(feature = "docker")]
 pub mod docker;
 pub mod registry;
+pub mod sim;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(all(feature = "docker", not(feature = "tls")))]
