@@ -1,5 +1,16 @@
 //! What a user sees: events and findings in, bytes out. The only place that prints.
 
+mod console;
+pub mod diagnostics;
+mod live;
+mod logs;
 mod output;
+mod screen;
+mod style;
+mod view;
 
+pub use console::{Asker, Console, Shown};
+pub use logs::LogStyle;
 pub use output::{Captured, Output, Size};
+pub use screen::{Look, ProgressMode};
+pub use style::Paint;

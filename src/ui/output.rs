@@ -1,5 +1,6 @@
 //! One of the two streams that we write to.
 
+use crate::world::Stream;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,6 +66,13 @@ impl Output {
         writer.flush()
     }
 
+    /// Writes `bytes` unless a write is stuck: for the way out.
+    pub(crate) fn write_if_free(&self, bytes: &[u8]) {
+        if let Ok(mut writer) = self.writer.try_lock() {
+            let _ = writer.write_all(bytes).and_then(|()| writer.flush());
+        }
+    }
+
     /// Writes all of `bytes` and flushes; `bytes` is empty afterwards and keeps its capacity.
     pub async fn write(&self, bytes: &mut Vec<u8>) -> io::Result<()> {
         if bytes.is_empty() {
@@ -89,6 +97,59 @@ impl Output {
         bytes.clear();
         result
     }
+}
+
+/// Bytes for both streams, in the order in which they are to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    chunks: Vec<(Stream, Vec<u8>)>,
+    used: usize,
+}
+
+impl Chunks {
+    /// Where the next bytes for `stream` go.
+    pub(crate) fn to(&mut self, stream: Stream) -> &mut Vec<u8> {
+        if self.used == 0 || self.chunks[self.used - 1].0 != stream {
+            if self.used == self.chunks.len() {
+                self.chunks.push((stream, Vec::new()));
+            }
+            self.chunks[self.used].0 = stream;
+            self.used += 1;
+        }
+        &mut self.chunks[self.used - 1].1
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// What waits.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Stream, Vec<u8>)> {
+        self.chunks[..self.used].iter()
+    }
+
+    /// Writes everything, and is empty afterwards. A stream that is
+    /// gone is passed over; one that breaks is marked.
+    pub(crate) async fn write(&mut self, stdout: &mut Pipe, stderr: &mut Pipe) {
+        for (stream, bytes) in &mut self.chunks[..self.used] {
+            let pipe = if *stream == Stream::Stdout { &mut *stdout } else { &mut *stderr };
+            if pipe.gone.is_some() {
+                bytes.clear();
+            } else if let Err(error) = pipe.output.write(bytes).await {
+                pipe.gone = Some(error);
+            }
+        }
+        self.used = 0;
+    }
+}
+
+/// A stream that may have lost its reader.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) output: Output,
+    /// Why it can't be written to any more.
+    pub(crate) gone: Option<io::Error>,
 }
 
 /// What was written to a stream that stands for a real one.

@@ -75,7 +75,7 @@ pub enum EventKind {
 }
 
 /// Kind of a thing that users see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {
     /// A network.
     Network,
@@ -88,7 +88,7 @@ pub enum SubjectKind {
 }
 
 /// A thing that users see, as progress lines name it: `Container p-web-1`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
     /// Kind.
     pub kind: SubjectKind,

@@ -1,0 +1,209 @@
+//! The one task that reads events, and the only thing that writes to the terminal.
+
+use super::live::TICK;
+use super::logs::LogStyle;
+use super::output::{Output, Pipe, Size};
+use super::screen::{Look, Screen};
+use crate::diag::{Diagnostic, SourceMap};
+use crate::world::{Event, Stream};
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How many events wait at most before whoever tells them has to.
+const ROOM: usize = 64;
+/// How many bytes are gathered at most before they are written.
+const FULL: usize = 128 * 1024;
+
+/// Shows what commands tell.
+#[derive(Debug)]
+pub struct Console {
+    stdout: Pipe,
+    stderr: Pipe,
+    size: watch::Receiver<Size>,
+    screen: Screen,
+    questions: mpsc::Receiver<Question>,
+    asker: Asker,
+}
+
+/// Text to be shown now, and who waits until it stands there.
+type Question = (String, oneshot::Sender<()>);
+
+/// Lets something be shown in the middle of a view, and tells when it stands there: what a question needs.
+#[derive(Clone, Debug)]
+pub struct Asker(mpsc::Sender<Question>);
+
+impl Asker {
+    /// Shows `text` as it is; returns when it has been written.
+    pub async fn show(&self, text: impl Into<String>) {
+        let (done, shown) = oneshot::channel();
+        if self.0.send((text.into(), done)).await.is_ok() {
+            // An error means that the view has ended; then nobody waits for an answer either.
+            let _ = shown.await;
+        }
+    }
+}
+
+/// How a piece of work ended.
+#[derive(Debug)]
+pub enum Shown<T> {
+    /// By itself.
+    Done(T),
+    /// Nobody reads its output any more, so it was dropped.
+    Unread,
+}
+
+impl Console {
+    /// A console over both streams.
+    pub fn new(stdout: Output, stderr: Output, size: watch::Receiver<Size>, look: Look) -> Self {
+        let screen = Screen::new(look, *size.borrow());
+        let (sender, questions) = mpsc::channel(1);
+        let pipe = |output| Pipe { output, gone: None };
+        Self { stdout: pipe(stdout), stderr: pipe(stderr), size, screen, questions, asker: Asker(sender) }
+    }
+
+    /// How things are shown.
+    pub fn look(&mut self) -> &mut Look {
+        &mut self.screen.look
+    }
+
+    /// The texts that findings point into from now on.
+    pub fn set_sources(&mut self, sources: Arc<SourceMap>) {
+        self.screen.sources = sources;
+    }
+
+    /// For questions in the middle of a view.
+    pub fn asker(&self) -> Asker {
+        self.asker.clone()
+    }
+
+    /// Prints on standard output.
+    pub async fn print(&mut self, text: &str) {
+        self.screen.say(Stream::Stdout, text);
+        self.flush().await;
+    }
+
+    /// Prints on standard error.
+    pub async fn note(&mut self, text: &str) {
+        self.screen.say(Stream::Stderr, text);
+        self.flush().await;
+    }
+
+    /// Shows findings.
+    pub async fn findings(&mut self, diagnostics: &[Diagnostic]) {
+        self.screen.diagnostics(diagnostics);
+        self.flush().await;
+    }
+
+    /// Why standard output could not be written to, other than that nobody reads it any more.
+    pub fn broken(&self) -> Option<&io::Error> {
+        self.stdout.gone.as_ref().filter(|e| e.kind() != io::ErrorKind::BrokenPipe)
+    }
+
+    /// Does `work` and shows what it tells meanwhile.
+    ///
+    /// When nobody reads standard output any more, `on_unread` is called: if it returns true the work goes on untold,
+    /// else it is dropped.
+    pub async fn show<T, F>(
+        &mut self,
+        title: &str,
+        logs: LogStyle,
+        on_unread: impl FnOnce() -> bool,
+        work: impl FnOnce(mpsc::Sender<Event>) -> F,
+    ) -> Shown<T>
+    where
+        F: Future<Output = T>,
+    {
+        let (sender, mut events) = mpsc::channel(ROOM);
+        self.screen.begin(title, logs);
+        let begun = Instant::now();
+        let (over, is_over) = oneshot::channel::<()>();
+        let (unread, is_unread) = oneshot::channel::<()>();
+        let work = pin!(work(sender));
+        let work = async move {
+            let value = tokio::select! {
+                biased;
+                value = work => Some(value),
+                () = async { if is_unread.await.is_err() { std::future::pending::<()>().await } } => None,
+            };
+            drop(over);
+            value
+        };
+        let mut unread = Some((unread, on_unread));
+        let reader = async {
+            let mut is_over = pin!(is_over);
+            let mut batch = Vec::with_capacity(ROOM);
+            let mut open = true;
+            let mut tick = interval(TICK);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let ended = tokio::select! {
+                    biased;
+                    n = events.recv_many(&mut batch, ROOM), if open => {
+                        open = n > 0;
+                        false
+                    }
+                    Some((text, done)) = self.questions.recv() => {
+                        self.screen.say(Stream::Stderr, &text);
+                        self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+                        let _ = done.send(());
+                        continue;
+                    }
+                    _ = &mut is_over => true,
+                    Ok(()) = self.size.changed(), if self.screen.is_live() => false,
+                    _ = tick.tick(), if self.screen.is_live() => false,
+                };
+                let now = begun.elapsed();
+                self.screen.size = *self.size.borrow_and_update();
+                loop {
+                    for event in batch.drain(..) {
+                        self.screen.on(&event, now);
+                    }
+                    while batch.len() < ROOM
+                        && let Ok(event) = events.try_recv()
+                    {
+                        batch.push(event);
+                    }
+                    if batch.is_empty() || self.screen.chunks.len() >= FULL {
+                        break;
+                    }
+                }
+                if ended && batch.is_empty() {
+                    break;
+                }
+                self.screen.frame(now);
+                self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+                if self.stdout.gone.is_some()
+                    && let Some((unread, on_unread)) = unread.take()
+                    && !on_unread()
+                {
+                    let _ = unread.send(());
+                    break;
+                }
+            }
+            self.screen.finish(begun.elapsed());
+            self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+        };
+        match tokio::join!(work, reader).0 {
+            Some(value) => Shown::Done(value),
+            None => Shown::Unread,
+        }
+    }
+
+    async fn flush(&mut self) {
+        self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+    }
+}
+
+/// Whatever happens, a hidden cursor comes back.
+impl Drop for Console {
+    fn drop(&mut self) {
+        let bytes = self.screen.abandon();
+        if !bytes.is_empty() && self.stderr.gone.is_none() {
+            self.stderr.output.write_if_free(&bytes);
+        }
+    }
+}
