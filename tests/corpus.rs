@@ -166,3 +166,14 @@ fn commands_are_split_as_by_the_reference() {
     let known = [];
     compare_pairs(&cases(dir.join("command_split.json")), &known, |text| words::split(text).map(|w| json!(w)).map_err(|e| e.to_string()));
 }
+
+#[test]
+fn strings_are_written_as_by_go() {
+    let Some(dir) = recordings() else { return };
+    let inputs = read(dir.join("emit.in.jsonl"));
+    let cases: Vec<Json> =
+        inputs.lines().zip(read(dir.join("emit.go.jsonl")).lines()).map(|(i, o)| json!([i, serde_json::from_str::<Json>(o).unwrap()])).collect();
+    let known =
+        [(r#""\n""#, "Go loses the line break"), (r#""\nx""#, "Go loses the line break"), (r#""a\u2028b""#, "YAML 1.2 readers would see other text")];
+    compare_pairs(&cases, &known, |text| Ok(json!(yaml::emit(&json!({ "v": serde_json::from_str::<Json>(text).unwrap() })))));
+}

@@ -120,7 +120,7 @@ impl Builder {
 
     pub(super) fn scalar(&mut self, scalar: Scalar<'_>, properties: &Properties, range: Range<usize>) {
         let mut span = self.span(&range);
-        let implicit = range.is_empty();
+        let implicit = scalar.plain && range.is_empty();
         self.reach(&range);
         let is_key = self.at_key();
         let tag = properties.tag.as_ref();

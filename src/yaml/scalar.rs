@@ -41,6 +41,25 @@ pub fn is_old_typed(text: &str) -> bool {
     matches!(text, "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF") || is_base60(text)
 }
 
+/// A float in Go's shortest form: `1`, `0.5`, `1.5e+06`, `1e-05`; never with a trailing `.0`, with an exponent from a
+/// million on and below a ten-thousandth.
+pub fn format_float(float: f64) -> String {
+    let shortest = format!("{float:e}");
+    let Some((mantissa, exponent)) = shortest.split_once('e') else {
+        return match shortest.as_str() {
+            "inf" => ".inf".to_owned(),
+            "-inf" => "-.inf".to_owned(),
+            _ => ".nan".to_owned(),
+        };
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        return format!("{float}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
 fn string(text: &str) -> Value {
     Value::String(text.to_owned())
 }
