@@ -4,12 +4,21 @@
 //! reader; sending waits for room, so a slow reader slows the sources of logs instead of filling memory. Failures are
 //! told as events when they happen; what a function returns is for exit codes and for programs.
 
+mod conductor;
 mod exec;
+mod explain;
+mod facts;
 mod feed;
 mod interrupt;
 mod logs;
+mod outbox;
 mod report;
+mod state;
+#[cfg(test)]
+mod state_tests;
 mod up;
+mod why;
+mod words;
 
 pub use exec::{ExecError, ExecIo, exec};
 pub use feed::{Feed, News};
@@ -20,7 +29,7 @@ pub use up::{Attach, EndRule, Ended, UpRequest, up};
 
 use crate::diag::Diagnostic;
 use crate::engine::Engine;
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::world::{EngineError, Event, ObserveQuery, Observed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +55,8 @@ pub enum Blocked {
     NoHealthcheck,
     /// Its health check says so.
     Unhealthy,
+    /// It was never started.
+    NotStarted,
     /// Its process ended, for good.
     Exited {
         /// Exit code.
@@ -60,43 +71,90 @@ pub enum Blocked {
 }
 
 /// What [`execute`] needs to know besides the plan.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// How long gates may take, from the moment the first one is waited at.
     pub wait_timeout: Option<Duration>,
+    /// What the second Ctrl-C does, in words.
+    pub hurry: &'static str,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { wait_timeout: None, hurry: "leave at once" }
+    }
 }
 
 /// Carries out `plan`. `feed` must have been subscribed before `observed` was looked at.
 ///
 /// The first interrupt begins nothing new, drops pulls and gates and waits for the rest of what runs; the second leaves.
 pub async fn execute(ctx: &Context, plan: &Plan, observed: &Observed, feed: Feed, options: &Options, interrupts: &Interrupts) -> Report {
-    let _ = (observed, feed, options, interrupts);
-    let mut report = Report::default();
-    let (progress, _) = mpsc::channel(1);
-    for node in &plan.nodes {
-        if let Step::Do(op) = &node.step
-            && let Err(error) = ctx.engine.apply(op, &progress).await
-        {
-            report.failures.push(Failure { node: node.id, service: node.service.clone(), cause: Cause::Engine(error) });
-            return report;
-        }
-        report.outcomes.push(Outcome::Done);
-    }
-    report
+    conductor::conduct(ctx, plan, observed, feed, options, interrupts).await
 }
 
 /// Subscribes, observes, plans and carries the plan out: all that `down`, `stop`, `start`, `restart`, `kill`, `rm`,
 /// `pull` and the like are. `plan` may ask the user (it is given time) and may refuse. The notes of the plan are told
 /// before anything is done; an error among them refuses it.
 ///
+/// A plan that says [`Plan::again`] is carried out, then `plan` is asked again with `true` for what was fetched.
+///
 /// # Errors
 /// The engine can't be asked, there is no plan, or it was interrupted before anything was begun.
-pub async fn change<P>(ctx: &Context, query: &ObserveQuery, plan: P, options: &Options, interrupts: &Interrupts) -> Result<Report, Error>
+pub async fn change<P>(ctx: &Context, query: &ObserveQuery, mut plan: P, options: &Options, interrupts: &Interrupts) -> Result<Report, Error>
 where
-    P: AsyncFnOnce(&Observed) -> Result<Plan, Vec<Diagnostic>>,
+    P: AsyncFnMut(&Observed, bool) -> Result<Plan, Vec<Diagnostic>>,
 {
-    let [feed] = Feed::subscribe::<1>(&ctx.engine, query.project.as_deref()).await?;
-    let observed = ctx.engine.observe(query).await?;
-    let plan = plan(&observed).await?;
-    Ok(execute(ctx, &plan, &observed, feed, options, interrupts).await)
+    let mut fetched = false;
+    loop {
+        let Prepared { plan, observed, feeds: [feed] } = prepare(ctx, query, &mut plan, fetched, interrupts).await?;
+        let report = execute(ctx, &plan, &observed, feed, options, interrupts).await;
+        if !plan.again || report.interrupted || !report.failures.is_empty() {
+            return Ok(report);
+        }
+        fetched = true;
+    }
+}
+
+/// All that is needed to carry a plan out.
+struct Prepared<const N: usize> {
+    plan: Plan,
+    observed: Observed,
+    feeds: [Feed; N],
+}
+
+/// Subscribes, observes, plans and tells the plan's notes.
+async fn prepare<const N: usize, P>(
+    ctx: &Context,
+    query: &ObserveQuery,
+    plan: &mut P,
+    fetched: bool,
+    interrupts: &Interrupts,
+) -> Result<Prepared<N>, Error>
+where
+    P: AsyncFnMut(&Observed, bool) -> Result<Plan, Vec<Diagnostic>>,
+{
+    let prepared = async {
+        let feeds = Feed::subscribe::<N>(&ctx.engine, query.project.as_deref()).await?;
+        let observed = ctx.engine.observe(query).await?;
+        let mut plan = plan(&observed, fetched).await?;
+        if plan.notes.iter().any(Diagnostic::is_error) {
+            return Err(Error::Refused(plan.notes));
+        }
+        for note in std::mem::take(&mut plan.notes) {
+            ctx.tell(Event::Diagnostic(note)).await;
+        }
+        Ok(Prepared { plan, observed, feeds })
+    };
+    tokio::select! {
+        biased;
+        () = interrupts.reached(1) => Err(Error::Interrupted),
+        prepared = prepared => prepared,
+    }
+}
+
+impl Context {
+    /// Tells the user something; without a reader it stays untold.
+    pub(crate) async fn tell(&self, event: Event) {
+        let _ = self.out.send(event).await;
+    }
 }

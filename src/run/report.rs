@@ -4,7 +4,7 @@ use super::Blocked;
 use crate::diag::Diagnostic;
 use crate::exit::Exit;
 use crate::plan::NodeId;
-use crate::world::EngineError;
+use crate::world::{EngineError, Target};
 use std::collections::BTreeMap;
 
 /// What became of one step.
@@ -41,7 +41,12 @@ pub enum Cause {
     /// The engine said so.
     Engine(EngineError),
     /// The gate could not be passed.
-    Gate(Blocked),
+    Gate {
+        /// The containers that keep it closed.
+        containers: Vec<Target>,
+        /// Why.
+        blocked: Blocked,
+    },
 }
 
 /// What came of a plan. Everything in it was told as events already; this is for exit codes and for programs.

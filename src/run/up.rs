@@ -1,6 +1,6 @@
 //! `up`: carry out, then stay.
 
-use super::{Context, Error, Feed, Interrupts, Options, Report, execute};
+use super::{Context, Error, Interrupts, Options, Report};
 use crate::diag::Diagnostic;
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -67,16 +67,14 @@ pub struct Ended {
 ///
 /// # Errors
 /// The engine can't be asked, there is no plan, or it was interrupted before anything was begun.
-pub async fn up<P, S, K>(ctx: &Context, request: &UpRequest, plan: P, stop: S, kill: K, interrupts: &Interrupts) -> Result<Ended, Error>
+pub async fn up<P, S, K>(ctx: &Context, request: &UpRequest, mut plan: P, stop: S, kill: K, interrupts: &Interrupts) -> Result<Ended, Error>
 where
-    P: AsyncFnOnce(&Observed) -> Result<Plan, Vec<Diagnostic>>,
+    P: AsyncFnMut(&Observed, bool) -> Result<Plan, Vec<Diagnostic>>,
     S: Fn(&Observed) -> Plan,
     K: Fn(&Observed) -> Plan,
 {
     let _ = (stop, kill);
-    let [feed] = Feed::subscribe::<1>(&ctx.engine, request.query.project.as_deref()).await?;
-    let observed = ctx.engine.observe(&request.query).await?;
-    let plan = plan(&observed).await?;
-    let report = execute(ctx, &plan, &observed, feed, &Options { wait_timeout: request.wait_timeout }, interrupts).await;
+    let options = Options { wait_timeout: request.wait_timeout, ..Options::default() };
+    let report = super::change(ctx, &request.query, async |o: &Observed, fetched| plan(o, fetched).await, &options, interrupts).await?;
     Ok(Ended { exit: report.exit(), report })
 }

@@ -167,6 +167,31 @@ impl Op {
         }
     }
 
+    /// The container it is done to; none for what is done to other things, and for the creation of one.
+    pub fn container_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Self::PullImage { .. }
+            | Self::RemoveImage { .. }
+            | Self::CreateNetwork(_)
+            | Self::RemoveNetwork { .. }
+            | Self::CreateVolume(_)
+            | Self::RemoveVolume { .. }
+            | Self::CreateContainer(_) => None,
+            Self::ConnectNetwork { container: c, .. }
+            | Self::DisconnectNetwork { container: c, .. }
+            | Self::WriteFiles { container: c, .. }
+            | Self::RenameContainer { container: c, .. }
+            | Self::StartContainer { container: c }
+            | Self::StopContainer { container: c, .. }
+            | Self::RestartContainer { container: c, .. }
+            | Self::KillContainer { container: c, .. }
+            | Self::PauseContainer { container: c }
+            | Self::UnpauseContainer { container: c }
+            | Self::RemoveContainer { container: c, .. }
+            | Self::RunHook { container: c, .. } => Some(c),
+        }
+    }
+
     /// The verb, for plans and records: `create container`.
     pub fn verb(&self) -> &'static str {
         match self {
