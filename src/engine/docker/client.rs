@@ -5,14 +5,16 @@
 //! and encode registry credentials in the wrong alphabet) goes through here directly.
 
 use super::dial::{Dialer, Io};
+use super::endpoint::Endpoint;
 use super::error::Failure;
 use crate::world::{EngineError, ErrorKind};
 use bollard::BollardRequest;
 use bytes::Bytes;
-use futures::stream::{self, Stream};
+use futures::ready;
+use futures::stream::Stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -20,7 +22,9 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Header of registry credentials.
@@ -135,6 +139,11 @@ impl Client {
         self.0.dialer.endpoint().address.to_string()
     }
 
+    /// Where it is, and how that is known.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.0.dialer.endpoint()
+    }
+
     /// A bollard client on this transport. It sets no time limit: stops and pulls take as long as they take.
     ///
     /// # Errors
@@ -181,12 +190,7 @@ impl Client {
 
     /// A call whose answer goes on and on. Dropping the stream closes the connection. When this returns, the engine
     /// has begun to answer.
-    pub async fn stream(
-        &self,
-        method: Method,
-        tail: &str,
-        headers: HeaderMap,
-    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Send + use<>, Failure> {
+    pub async fn stream(&self, method: Method, tail: &str, headers: HeaderMap) -> Result<(HeaderMap, Pieces), Failure> {
         let mut request = plain_request(method, &format!("{}{tail}", self.0.prefix), None)?;
         request.headers_mut().extend(headers);
         let (response, sender) = self.0.exchange(request).await?;
@@ -196,18 +200,8 @@ impl Client {
             self.0.keep(sender);
             return Err(Failure::refused(status, &body));
         }
-        // The sender is kept alive with the body: without it the connection would close after the answer anyway.
-        Ok(stream::unfold((response.into_body(), sender), |(mut body, sender)| async move {
-            loop {
-                match body.frame().await? {
-                    Ok(frame) => match frame.into_data() {
-                        Ok(data) => return Some((Ok(data), (body, sender))),
-                        Err(_trailers) => {}
-                    },
-                    Err(e) => return Some((Err(Failure::lost(e)), (body, sender))),
-                }
-            }
-        }))
+        let (parts, body) = response.into_parts();
+        Ok((parts.headers, Pieces { body, _sender: sender }))
     }
 
     /// A call that turns its connection into a raw one, both ways.
@@ -285,6 +279,29 @@ impl Inner {
     }
 }
 
+/// A body that goes on and on. Its connection ends with it.
+pub struct Pieces {
+    body: Incoming,
+    _sender: SendRequest<Body>,
+}
+
+impl Stream for Pieces {
+    type Item = Result<Bytes, Failure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Some(Ok(data)),
+                    Err(_trailers) => continue,
+                },
+                Some(Err(error)) => Some(Err(Failure::lost(error))),
+                None => None,
+            });
+        }
+    }
+}
+
 /// A request's body and what it is.
 pub struct Payload {
     kind: &'static str,
@@ -346,6 +363,11 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
         out.push_str(&escape(value));
     }
     out
+}
+
+/// An image reference as part of a path: slashes stay.
+pub fn reference_path(reference: &str) -> String {
+    reference.split('/').map(escape).collect::<Vec<_>>().join("/")
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.

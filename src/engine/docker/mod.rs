@@ -5,10 +5,23 @@
 
 pub mod client;
 pub mod client_config;
+mod create;
+mod credentials;
 pub mod dial;
 pub mod endpoint;
 mod error;
+mod events;
+mod exec;
+mod files;
+mod frames;
+mod inspect;
+mod json;
+mod logs;
+mod observe;
+mod ops;
+mod pull;
 mod quirks;
+mod status;
 
 use super::{Engine, EngineInfo, ProgressSink};
 use crate::world::{
@@ -26,7 +39,6 @@ use std::collections::BTreeMap;
 
 /// A Docker or Podman engine.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the ops that use these come next")]
 pub struct DockerEngine {
     client: Client,
     bollard: bollard::Docker,
@@ -78,31 +90,27 @@ impl Engine for DockerEngine {
         self.quirks.capabilities(self.hello.api)
     }
 
-    async fn observe(&self, _query: &ObserveQuery) -> Result<Observed, EngineError> {
-        Err(unfinished("observe"))
+    async fn observe(&self, query: &ObserveQuery) -> Result<Observed, EngineError> {
+        observe::observe(&self.client, self.quirks, self.hello.api, query).await
     }
 
-    async fn apply(&self, op: &Op, _progress: &ProgressSink) -> Result<Applied, EngineError> {
-        Err(unfinished(op.verb()))
+    async fn apply(&self, op: &Op, progress: &ProgressSink) -> Result<Applied, EngineError> {
+        self.do_op(op, progress).await
     }
 
-    async fn events(&self, _project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
-        Err(unfinished("events"))
+    async fn events(&self, project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+        events::events(self, project).await
     }
 
-    async fn logs(&self, _container: &Target, _query: &LogQuery) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {
-        Err(unfinished("logs"))
+    async fn logs(&self, container: &Target, query: &LogQuery) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {
+        logs::logs(self, container, query).await
     }
 
-    async fn exec(&self, _container: &Target, _spec: &ExecSpec) -> Result<ExecSession, EngineError> {
-        Err(unfinished("exec"))
+    async fn exec(&self, container: &Target, spec: &ExecSpec) -> Result<ExecSession, EngineError> {
+        exec::exec(self, container, spec).await
     }
 
-    async fn inspect(&self, _container: &Target) -> Result<ContainerDetails, EngineError> {
-        Err(unfinished("inspect"))
+    async fn inspect(&self, container: &Target) -> Result<ContainerDetails, EngineError> {
+        inspect::inspect(self, container).await
     }
-}
-
-fn unfinished(what: &str) -> EngineError {
-    EngineError::new(ErrorKind::Unsupported, format!("the Docker engine can't {what} yet"))
 }

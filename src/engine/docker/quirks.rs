@@ -8,12 +8,16 @@ use crate::world::{Capabilities, Owner};
 pub struct Quirks {
     /// It is Podman.
     pub podman: bool,
+    /// Health is told in the engine's own list of containers only, not in Docker's.
+    pub health_in_own_list: bool,
+    /// Removal by force sends the stop signal and waits.
+    pub remove_is_gentle: bool,
 }
 
 impl Quirks {
     /// Of the engine that said this.
     pub fn of(hello: &Hello) -> Self {
-        Self { podman: hello.podman }
+        Self { podman: hello.podman, health_in_own_list: hello.podman, remove_is_gentle: hello.podman }
     }
 
     /// What the engine can do with this version of the API.

@@ -1,0 +1,208 @@
+//! Commands inside containers: the connection becomes a raw one, both ways.
+//!
+//! bollard's own decoder isn't used: with a terminal there are no frames, and it takes low bytes for their headers.
+
+use super::DockerEngine;
+use super::client::{Api, Client, Payload};
+use super::dial::Io;
+use super::error::Failure;
+use super::events;
+use super::frames::Frames;
+use crate::world::{Applied, EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, HookSpec, Stream, Target};
+use async_trait::async_trait;
+use bollard::models::ExecConfig;
+use bollard::query_parameters::ResizeExecOptionsBuilder;
+use bytes::{Bytes, BytesMut};
+use futures::stream;
+use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
+use std::pin::pin;
+use tokio::io::{AsyncReadExt, ReadHalf};
+
+/// How much is read at once.
+const BUFFER: usize = 32 * 1024;
+
+/// How much of a hook's output an error tells: its end.
+const TOLD: usize = 2000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Start {
+    detach: bool,
+    tty: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console_size: Option<[u16; 2]>,
+}
+
+/// Runs a command.
+pub async fn exec(engine: &DockerEngine, container: &Target, spec: &ExecSpec) -> Result<ExecSession, EngineError> {
+    let doing = format!("run `{}` in container {}", spec.command.join(" "), container.name);
+    begin(engine, container, spec, doing.clone()).await.map_err(|f| f.explain(&doing))
+}
+
+async fn begin(engine: &DockerEngine, container: &Target, spec: &ExecSpec, doing: String) -> Result<ExecSession, Failure> {
+    let tty = spec.tty.is_some();
+    let some = |text: &str| Some(text).filter(|t| !t.is_empty()).map(str::to_owned);
+    let config = ExecConfig {
+        attach_stdin: Some(spec.stdin && !spec.detach),
+        attach_stdout: Some(!spec.detach),
+        attach_stderr: Some(!spec.detach),
+        tty: Some(tty),
+        env: Some(spec.environment.clone()).filter(|e| !e.is_empty()),
+        cmd: Some(spec.command.clone()),
+        privileged: Some(spec.privileged),
+        user: some(&spec.user),
+        working_dir: some(&spec.working_dir),
+        ..Default::default()
+    };
+    let id = engine.bollard.create_exec(container.reference(), config).await?.id;
+    let control = Control {
+        bollard: engine.bollard.clone(),
+        client: engine.client.clone(),
+        container: container.reference().to_owned(),
+        id,
+        doing,
+        detached: spec.detach,
+    };
+    let tail = format!("/exec/{}/start", control.id);
+    // Rows first.
+    let size = spec.tty.filter(|_| engine.hello.api >= Api(1, 42)).map(|(columns, rows)| [rows, columns]);
+    let start = Payload::json(&Start { detach: spec.detach, tty, console_size: size })?;
+    if spec.detach {
+        engine.client.call(hyper::Method::POST, &tail, Some(start)).await?;
+        return Ok(ExecSession { output: stream::empty().boxed(), input: Box::new(tokio::io::sink()), control: Box::new(control) });
+    }
+    let (reader, writer) = tokio::io::split(engine.client.hijack(&tail, start).await?);
+    if let (Some((columns, rows)), None) = (spec.tty, size) {
+        // It may have ended already.
+        let _ = control.resize(columns, rows).await;
+    }
+    let output = if tty { raw(reader, &control.doing) } else { framed(reader, &control.doing) };
+    Ok(ExecSession { output, input: Box::new(writer), control: Box::new(control) })
+}
+
+/// The next piece of output; `None` at its end.
+async fn piece(reader: &mut ReadHalf<Box<dyn Io>>, buffer: &mut BytesMut) -> Option<Result<Bytes, Failure>> {
+    buffer.reserve(BUFFER);
+    match reader.read_buf(buffer).await {
+        Ok(0) => None,
+        Ok(_) => Some(Ok(buffer.split().freeze())),
+        Err(error) => Some(Err(Failure::Lost(error.to_string()))),
+    }
+}
+
+/// Output of a terminal.
+fn raw(reader: ReadHalf<Box<dyn Io>>, doing: &str) -> ExecOutput {
+    stream::unfold((reader, BytesMut::new(), doing.to_owned()), |(mut reader, mut buffer, doing)| async move {
+        let item = piece(&mut reader, &mut buffer).await?;
+        let item = item.map(|bytes| (Stream::Stdout, bytes)).map_err(|f| f.explain(&doing));
+        Some((item, (reader, buffer, doing)))
+    })
+    .boxed()
+}
+
+/// Output of two streams.
+fn framed(reader: ReadHalf<Box<dyn Io>>, doing: &str) -> ExecOutput {
+    let state = (reader, BytesMut::new(), Frames::default(), false);
+    stream::unfold(state, |(mut reader, mut buffer, mut frames, failed)| async move {
+        if failed {
+            return None;
+        }
+        loop {
+            match frames.next() {
+                Ok(Some((_, bytes))) if bytes.is_empty() => {}
+                Ok(Some(chunk)) => return Some((Ok(chunk), (reader, buffer, frames, false))),
+                Ok(None) => match piece(&mut reader, &mut buffer).await {
+                    Some(Ok(bytes)) => frames.push(bytes),
+                    Some(Err(failure)) => return Some((Err(failure), (reader, buffer, frames, true))),
+                    None => return frames.finish().err().map(|failure| (Err(failure), (reader, buffer, frames, true))),
+                },
+                Err(failure) => return Some((Err(failure), (reader, buffer, frames, true))),
+            }
+        }
+    })
+    .map_err({
+        let doing = doing.to_owned();
+        move |f: Failure| f.explain(&doing)
+    })
+    .boxed()
+}
+
+/// A command that runs.
+struct Control {
+    bollard: bollard::Docker,
+    client: Client,
+    container: String,
+    id: String,
+    doing: String,
+    detached: bool,
+}
+
+impl Control {
+    /// The exit code, unless it still runs.
+    async fn ended(&self) -> Result<Option<i64>, Failure> {
+        let inspected = self.bollard.inspect_exec(&self.id).await?;
+        Ok(inspected.exit_code.filter(|_| inspected.running == Some(false)))
+    }
+
+    async fn wait(&self) -> Result<i64, Failure> {
+        if let Some(code) = self.ended().await? {
+            return Ok(code);
+        }
+        // Its output has ended, and it hasn't: it closed it itself, or the engine has yet to notice.
+        let ends = events::subscribe(&self.client, &[("type", &["container"]), ("container", &[&self.container])]).await?;
+        let mut ends = pin!(ends);
+        loop {
+            if let Some(code) = self.ended().await? {
+                return Ok(code);
+            }
+            if ends.next().await.transpose()?.is_none() {
+                return Err(Failure::Lost("the engine stopped telling what happens".to_owned()));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ExecControl for Control {
+    async fn resize(&self, columns: u16, rows: u16) -> Result<(), EngineError> {
+        let options = ResizeExecOptionsBuilder::default().h(i32::from(rows)).w(i32::from(columns)).build();
+        self.bollard.resize_exec(&self.id, options).await.map_err(|e| Failure::from(e).explain(&self.doing))
+    }
+
+    async fn exit_code(&self) -> Result<i64, EngineError> {
+        if self.detached {
+            return Ok(0);
+        }
+        self.wait().await.map_err(|f| f.explain(&self.doing))
+    }
+}
+
+/// Runs a hook and waits for it.
+pub async fn run_hook(engine: &DockerEngine, container: &Target, hook: &HookSpec) -> Result<Applied, EngineError> {
+    let spec = ExecSpec {
+        command: hook.command.clone(),
+        environment: hook.environment.iter().map(|(k, v)| v.as_ref().map_or_else(|| k.clone(), |v| format!("{k}={v}"))).collect(),
+        user: hook.user.clone(),
+        working_dir: hook.working_dir.clone(),
+        privileged: hook.privileged,
+        ..ExecSpec::default()
+    };
+    let mut session = exec(engine, container, &spec).await?;
+    let mut said = BytesMut::new();
+    while let Some((_, bytes)) = session.output.try_next().await? {
+        said.extend_from_slice(&bytes);
+        if said.len() > 2 * TOLD {
+            let _ = said.split_to(said.len() - TOLD);
+        }
+    }
+    match session.control.exit_code().await? {
+        0 => Ok(Applied { changed: true, ..Applied::default() }),
+        code => {
+            let what = format!("hook `{}` in container {} exited with {code}", hook.command.join(" "), container.name);
+            let said = String::from_utf8_lossy(&said);
+            let error = EngineError::new(ErrorKind::Refused, what);
+            Err(if said.trim().is_empty() { error } else { error.because(said.trim()) })
+        }
+    }
+}
