@@ -2,7 +2,7 @@
 //! Where the recordings are absent the tests say so; the units beside the code hold the same rules.
 
 use consort::diag::SourceId;
-use consort::load::words;
+use consort::load::{dotenv, words};
 use consort::units::{Bytes, Duration};
 use consort::yaml::{self, Node, Value};
 use serde_json::{Value as Json, json};
@@ -176,4 +176,22 @@ fn strings_are_written_as_by_go() {
     let known =
         [(r#""\n""#, "Go loses the line break"), (r#""\nx""#, "Go loses the line break"), (r#""a\u2028b""#, "YAML 1.2 readers would see other text")];
     compare_pairs(&cases, &known, |text| Ok(json!(yaml::emit(&json!({ "v": serde_json::from_str::<Json>(text).unwrap() })))));
+}
+
+#[test]
+fn env_files_are_read_as_by_the_reference() {
+    let Some(dir) = recordings() else { return };
+    // Each line was recorded in a file after `A=1`, where it needs it `B=2`, and printed with dollar signs doubled.
+    compare_pairs(&cases(dir.join("env_file.json")), &[], |line| {
+        let mut diagnostics = Vec::new();
+        let unset = |_: &str| None;
+        let before = if line.contains("${B}") { "A=1\nB=2" } else { "A=1" };
+        let found = dotenv::parse(SourceId(0), &format!("{before}\n{line}\n"), &unset, &mut diagnostics);
+        match diagnostics.iter().find(|d| d.is_error()) {
+            Some(error) => Err(error.message.clone()),
+            None => {
+                Ok(found.into_iter().filter_map(|(k, v)| Some((k, json!(v.value?.replace('$', "$$"))))).collect::<serde_json::Map<_, _>>().into())
+            }
+        }
+    });
 }

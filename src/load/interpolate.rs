@@ -224,6 +224,20 @@ pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, dia
     walk(node, &mut Walk { sources, lookup, diagnostics, reported: BTreeSet::new() });
 }
 
+/// The warning that a variable is unset and has no default.
+pub(super) fn unset(name: &str) -> Diagnostic {
+    Diagnostic::warning("unset-variable", format!("the variable `{name}` is not set and counts as empty"))
+        .help(format!("set it, or write a default: `${{{name}:-…}}`; a literal dollar sign is written `$$`"))
+}
+
+/// The error with its cure.
+pub(super) fn malformed(error: InterpolationError) -> Diagnostic {
+    match error.required {
+        Some(name) => Diagnostic::error("required-variable", error.message).help(format!("set `{name}` in the environment or in an env file")),
+        None => Diagnostic::error("invalid-interpolation", error.message).help("write `$$` for a literal dollar sign"),
+    }
+}
+
 struct Walk<'a> {
     sources: &'a SourceMap,
     lookup: Lookup<'a>,
@@ -239,22 +253,14 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
         Value::String(text) if text.contains('$') => match interpolate_str(text, state.lookup) {
             Ok(found) => {
                 for (name, range) in found.unset {
-                    let message = format!("the variable `{name}` is not set and counts as empty");
-                    let help = format!("set it, or write a default: `${{{name}:-…}}`; a literal dollar sign is written `$$`");
-                    state.report(Diagnostic::warning("unset-variable", message).help(help), node.span, text, range);
+                    state.report(unset(&name), node.span, text, range);
                 }
                 *text = found.text;
                 node.variables = found.variables;
             }
             Err(error) => {
-                let diagnostic = match &error.required {
-                    Some(name) => {
-                        let help = format!("set `{name}` in the environment or in an env file");
-                        Diagnostic::error("required-variable", error.message).help(help)
-                    }
-                    None => Diagnostic::error("invalid-interpolation", error.message).help("write `$$` for a literal dollar sign"),
-                };
-                state.report(diagnostic, node.span, text, error.range);
+                let range = error.range.clone();
+                state.report(malformed(error), node.span, text, range);
             }
         },
         _ => {}
@@ -275,7 +281,7 @@ impl Walk<'_> {
 
 /// Where the bytes `range` of `value` stand in `written`, the text of the scalar in its file: the occurrence of the
 /// same rank, if quoting and folding left all of them alone.
-fn locate(written: &str, value: &str, range: Range<usize>) -> Option<Range<usize>> {
+pub(super) fn locate(written: &str, value: &str, range: Range<usize>) -> Option<Range<usize>> {
     if written == value {
         return Some(range);
     }
