@@ -81,18 +81,35 @@ end() {
   for pid in "${left[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
 }
 
-# The processes of a Docker engine that outlived it: containerd and its shims name its exec root.
+# The processes that an engine leaves behind when it is killed, and their children, the containers: the helpers of Docker
+# name its exec root, the monitors of Podman its storage, its name server a directory below /run.
 strays_of() {
-  local root dir name
-  root=$(exec_root_of "$1")
+  local names mark dir pid
+  case $1 in
+    docker*) names='dockerd|containerd|containerd-shim.*' mark=$(exec_root_of "$1") ;;
+    podman) names='conmon|aardvark-dns' mark="$home/podman|/containers/networks" ;;
+  esac
   for dir in /proc/[0-9]*; do
-    name=$(cat "$dir/comm" 2>/dev/null) || continue
-    case $name in
-      dockerd | containerd | containerd-shim*)
-        tr '\0' ' ' 2>/dev/null <"$dir/cmdline" | grep -qF -- "$root" && echo "${dir#/proc/}" ;;
-    esac
+    [[ $(cat "$dir/comm" 2>/dev/null) =~ ^($names)$ ]] || continue
+    grep -zqE -- "$mark" "$dir/cmdline" 2>/dev/null || continue
+    pid=${dir#/proc/}
+    echo "$pid"
+    tr ' ' '\n' 2>/dev/null <"$dir/task/$pid/children"
+  done | sort -u
+}
+
+# Ends an engine's strays without asking: there is nobody left to answer.
+end_strays() {
+  local pid
+  for pid in $(strays_of "$1"); do kill -9 "$pid" 2>/dev/null || true; done
+}
+
+# Takes away all mounts at and below a directory.
+unmount_below() {
+  local place
+  awk -v dir="$1/" 'index($5 "/", dir) == 1 {print $5}' /proc/self/mountinfo | sort -ru | while read -r place; do
+    umount -l "$place" 2>/dev/null || true
   done
-  return 0
 }
 
 # Removes every container, network and volume of an engine; images stay.
