@@ -121,8 +121,10 @@ fn refused(doing: &str, status: u16, message: &str) -> EngineError {
     let kind = match status {
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
-        // Podman answers 500 where Docker answers 409 or 404.
-        _ if has("is already in use") || has("already exists") => ErrorKind::Conflict,
+        // Podman answers 500 where Docker answers 409 or 404; a network in use is 403 to Docker.
+        _ if has("is already in use") || has("already exists") || has("has active endpoints") || has("is being used") || has("is in use") => {
+            ErrorKind::Conflict
+        }
         _ if has("no such container") || has("no such image") || has("no such network") || has("no such volume") || has("image not known") => {
             ErrorKind::NotFound
         }
@@ -131,7 +133,13 @@ fn refused(doing: &str, status: u16, message: &str) -> EngineError {
         408 | 504 => ErrorKind::TimedOut,
         _ => ErrorKind::Refused,
     };
-    EngineError::new(kind, format!("can't {doing}")).because(message)
+    EngineError::new(kind, format!("can't {doing}")).because(without_layers(message))
+}
+
+/// Without the names of the layers of software that hand an error up: what the kernel said is what helps.
+fn without_layers(message: &str) -> &str {
+    const LAST: &str = "unable to start container process: ";
+    message.split_once(LAST).map_or(message, |(_, rest)| rest)
 }
 
 /// The port in an engine's complaint that it is taken, as `80` or `10.0.0.1:80`; all addresses go without saying.

@@ -6,10 +6,12 @@ use super::error::Failure;
 use crate::world::{Applied, EngineError, ErrorKind, FileSpec, Target};
 use hyper::Method;
 use std::io::Read;
+use std::time::SystemTime;
 
 /// Writes files by one archive. Missing directories are made by the engine, owned by root, mode 0755.
 pub async fn write(engine: &DockerEngine, container: &Target, files: &[FileSpec]) -> Result<Applied, EngineError> {
     let doing = format!("write {} into container {}", paths(files), container.name);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let work = async {
         let (mut users, mut groups) = (Names::new("/etc/passwd"), Names::new("/etc/group"));
         let mut archive = tar::Builder::new(Vec::new());
@@ -18,6 +20,7 @@ pub async fn write(engine: &DockerEngine, container: &Target, files: &[FileSpec]
             header.set_entry_type(tar::EntryType::Regular);
             header.set_size(file.content.len() as u64);
             header.set_mode(file.mode);
+            header.set_mtime(now);
             header.set_uid(users.id(engine, container, &file.uid).await?);
             header.set_gid(groups.id(engine, container, &file.gid).await?);
             let path = file.path.trim_start_matches('/');

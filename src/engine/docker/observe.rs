@@ -29,7 +29,11 @@ pub async fn observe(client: &Client, quirks: Quirks, api: Api, wanted: &Observe
         let found = image(client, api, q).await.map_err(|f| f.explain(&format!("inspect image {}", q.reference)))?;
         Ok::<_, EngineError>((q.reference.clone(), found))
     }));
-    let (containers, networks, volumes, images) = futures::try_join!(containers, networks, volumes, images)?;
+    let (mut containers, networks, volumes, images) = futures::try_join!(containers, networks, volumes, images)?;
+    let nameless = containers.iter_mut().flat_map(|c| &mut c.networks).filter(|a| a.network_id.is_empty());
+    for attachment in nameless {
+        attachment.network_id = networks.iter().find(|n| n.name == attachment.network).map(|n| n.id.clone()).unwrap_or_default();
+    }
     let images = images.into_iter().filter_map(|(reference, image)| Some((reference, image?))).collect();
     Ok(Observed { containers, networks, volumes, images })
 }

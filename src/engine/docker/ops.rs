@@ -20,6 +20,13 @@ fn changed() -> Applied {
     Applied { changed: true, ..Applied::default() }
 }
 
+/// What an op does, to go behind "can't": `start container p-web-1`.
+fn sentence(op: &Op) -> String {
+    let (verb, subject) = (op.verb(), op.subject());
+    let kind = subject.to_string().split(' ').next().unwrap_or("").to_ascii_lowercase();
+    if verb.contains(&kind) { format!("{verb} {}", subject.name) } else { format!("{verb} {kind} {}", subject.name) }
+}
+
 /// A result in which some refusals mean that there was nothing to do.
 fn settled<T>(result: Result<T, Failure>, nothing_to_do: impl Fn(u16, &str) -> bool) -> Result<Applied, Failure> {
     match result {
@@ -65,7 +72,7 @@ struct NetworkBody {
 impl DockerEngine {
     /// Does one thing.
     pub(super) async fn do_op(&self, op: &Op, progress: &ProgressSink) -> Result<Applied, EngineError> {
-        let doing = format!("{} {}", op.verb(), op.subject().name);
+        let doing = sentence(op);
         let result = match op {
             Op::PullImage { reference, platform } => return pull::pull(self, reference, platform.as_deref(), progress).await,
             Op::RunHook { container, hook } => return exec::run_hook(self, container, hook).await,

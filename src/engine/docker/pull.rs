@@ -51,13 +51,16 @@ async fn transfer(engine: &DockerEngine, image: &Reference<'_>, platform: Option
     pairs.extend(platform.map(|p| ("platform", p)));
     let (_, pieces) = engine.client.stream(Method::POST, &query("/images/create", &pairs), headers).await?;
     let mut lines = pin!(lines::<Line>(pieces));
-    let mut changed = true;
+    let mut applied = Applied { changed: true, ..Applied::default() };
     while let Some(line) = lines.try_next().await? {
         if !line.error.is_empty() {
             return Err(Failure::Refused { status: 0, message: line.error });
         }
         if line.status.starts_with("Status: Image is up to date") {
-            changed = false;
+            applied.changed = false;
+        }
+        if let Some(warning) = line.status.strip_prefix("WARNING: ") {
+            applied.warnings.push(warning.to_owned());
         }
         // The tag itself is no layer.
         let part = if line.id == image.version { String::new() } else { line.id };
@@ -65,7 +68,7 @@ async fn transfer(engine: &DockerEngine, image: &Reference<'_>, platform: Option
         // Nobody waits for whoever reads this: what doesn't fit is dropped.
         let _ = progress.try_send(OpProgress { part, text: line.status, progress: amount });
     }
-    Ok(Applied { changed, ..Applied::default() })
+    Ok(applied)
 }
 
 /// What went wrong, told apart: a wrong name, no permission, a registry that isn't reached or is fed up.
