@@ -12,7 +12,7 @@ use super::script::{Script, Scripts};
 use crate::units::Timestamp;
 use crate::world::{
     Capabilities, ConfigHash, Container as Observed, ContainerSpec, EndpointSpec, EngineError, EngineEvent, ErrorKind, EventKind, LogChunk,
-    MountKind, MountPoint, NetworkMode, NetworkSpec, PublishedPort, State as Life, Stream, Target, VolumeSpec, VolumeState, label,
+    MountKind, MountPoint, NetworkMode, NetworkSpec, PublishedPort, State as Life, Stream, Target, VolumeSpec, VolumeState, bind, label,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,12 +210,16 @@ impl State {
         for port in &spec.ports {
             port_range(&port.published).ok_or_else(|| refused(what(), format!("invalid port {}", port.published)))?;
         }
+        let mut spec = spec.clone();
+        bind(&mut spec, &|name| self.find(name)).map_err(|name| missing("container", &name))?;
         let id = self.new_id();
         let mut labels = spec.labels.clone();
-        labels.insert(label::CONFIG_HASH.into(), self.config_hash(&spec.config_hash)?);
+        if let ConfigHash::Known(hash) = &spec.config_hash {
+            labels.insert(label::CONFIG_HASH.into(), hash.clone());
+        }
         let project = labels.get(label::PROJECT).cloned().unwrap_or_default();
         let script = self.script_for(&project, labels.get(label::SERVICE).map_or("", String::as_str));
-        let mounts = self.mounts(spec, &image)?;
+        let mounts = self.mounts(&spec, &image)?;
         let mut warnings = script.warn.clone();
         if spec.network_mode == NetworkMode::Host && !spec.ports.is_empty() {
             warnings.push("published ports are discarded when using host network mode".into());
@@ -224,7 +228,7 @@ impl State {
         let container = Container {
             id: id.clone(),
             name: spec.name.clone(),
-            spec: ContainerSpec { labels, ..spec.clone() },
+            spec: ContainerSpec { labels, ..spec },
             image,
             script,
             created: now,
@@ -256,20 +260,6 @@ impl State {
         let network = if let NetworkMode::Container(name) = &spec.network_mode { Some(name.as_str()) } else { None };
         let others = [&spec.security.pid, &spec.security.ipc].into_iter().filter_map(|n| n.strip_prefix("container:"));
         network.into_iter().chain(others).collect()
-    }
-
-    fn config_hash(&self, hash: &ConfigHash) -> Result<String, EngineError> {
-        match hash {
-            ConfigHash::Known(hash) => Ok(hash.clone()),
-            ConfigHash::Pending(json) => {
-                let mut whole = String::new();
-                for (i, part) in json.split('\u{1}').enumerate() {
-                    let id = if i % 2 == 1 { Some(self.find(part).ok_or_else(|| missing("container", part))?) } else { None };
-                    whole.push_str(id.as_deref().unwrap_or(part));
-                }
-                Ok(hex(&whole))
-            }
-        }
     }
 
     fn check_endpoint(&self, endpoint: &EndpointSpec) -> Result<(), EngineError> {

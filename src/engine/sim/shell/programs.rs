@@ -280,13 +280,20 @@ impl Shell {
     async fn printf(&self, args: &[&str]) -> i64 {
         let Some((format, values)) = args.split_first() else { return 2 };
         let (mut out, mut values) = (String::new(), values.iter());
-        let mut chars = format.chars();
+        let mut chars = format.chars().peekable();
         while let Some(c) = chars.next() {
             match c {
                 '\\' => match chars.next() {
                     Some('n') => out.push('\n'),
                     Some('t') => out.push('\t'),
                     Some('r') => out.push('\r'),
+                    Some(first @ '0'..='7') => {
+                        let mut code = first.to_digit(8).unwrap_or(0);
+                        while let Some(digit) = chars.next_if(|c| code < 0o40 && c.is_digit(8)).and_then(|c| c.to_digit(8)) {
+                            code = code * 8 + digit;
+                        }
+                        out.extend(char::from_u32(code));
+                    }
                     Some(other) => out.push(other),
                     None => out.push('\\'),
                 },
