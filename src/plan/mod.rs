@@ -6,8 +6,15 @@
 //! The way through: [`observe_query`], `Engine::observe`, `plan_…`, carry it out. Where images must be fetched first,
 //! [`plan_up`] gives a plan that does only that ([`Plan::again`]): what it fetches decides what comes next.
 
+mod checks;
+mod images;
+mod lower;
+mod observe;
 mod options;
+mod steps;
 mod types;
+mod up;
+mod view;
 
 pub use options::{
     DownOptions, KillOptions, PullOptions, PullPolicy, Recreate, RemoveImages, RestartOptions, RmOptions, StartOptions, StopOptions, UpOptions,
@@ -20,8 +27,7 @@ use crate::world::{Capabilities, ObserveQuery, Observed};
 
 /// What must be known before `up`, `create`, `pull`, `down` can be planned.
 pub fn observe_query(project: &Project, selection: &Selection) -> ObserveQuery {
-    let _ = selection;
-    ObserveQuery { project: Some(project.name.clone()), ..ObserveQuery::default() }
+    observe::query(project, selection)
 }
 
 /// Brings the selected services up.
@@ -35,8 +41,7 @@ pub fn plan_up(
     options: &UpOptions,
     places: Places,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (observed, capabilities, options, places);
-    Ok(Plan { project: project.name.clone(), ..Plan::default() })
+    up::plan_up(project, observed, capabilities, options, places)
 }
 
 /// Creates the containers of the selected services and starts none: `up --no-start`.

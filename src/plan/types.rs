@@ -41,7 +41,8 @@ pub struct Node {
     pub shows: Option<Shows>,
     /// What becomes of it when something it waits for failed.
     pub upstream: Upstream,
-    /// Its own failure is only a warning: a hook before a stop, a network that others still use.
+    /// Its own failure is only a warning, and what waits for it goes on: a hook before a stop, a network that others still
+    /// use.
     pub lenient: bool,
 }
 

@@ -4,10 +4,9 @@ mod mounts;
 mod networks;
 mod resources;
 
-pub(super) use mounts::files;
-pub(super) use networks::{network_keys, network_labels, network_spec, volume_spec};
+pub(super) use mounts::{files, volume_name};
+pub(super) use networks::{network_keys, network_name, network_spec, volume_spec};
 
-use super::hash;
 use crate::model::{Hook, Project, Service};
 use crate::world::{ConfigHash, ContainerSpec, HealthcheckSpec, HookSpec, InstanceKey, LogSpec, NetworkMode, PortSpec, RestartPolicy, label};
 use std::collections::BTreeMap;
@@ -41,6 +40,10 @@ pub(super) fn container(setting: &Setting, service: &Service, number: u32, confi
     let project = setting.project;
     let name = project.container_name(service, number);
     let network_mode = network_mode(setting, &service.network_mode);
+    let mut external_links = service.external_links.clone();
+    if matches!(network_mode, NetworkMode::Other(_)) {
+        external_links.extend(networks::links(project, service));
+    }
     let networks = if network_mode == NetworkMode::Networks { networks::endpoints(project, service, &name) } else { Vec::new() };
     let mac_address = networks.first().map_or_else(|| service.mac_address.clone(), |e| e.mac_address.clone());
     ContainerSpec {
@@ -71,7 +74,7 @@ pub(super) fn container(setting: &Setting, service: &Service, number: u32, confi
         network_mode,
         networks,
         mac_address,
-        external_links: service.external_links.clone(),
+        external_links,
         dns: service.dns.clone(),
         dns_options: service.dns_opt.clone(),
         dns_search: service.dns_search.clone(),
@@ -120,7 +123,7 @@ pub(super) fn config_hash(setting: &Setting, service: &Service) -> ConfigHash {
             *entry = id;
         }
     }
-    let json = hash::service_json(&changed);
+    let json = crate::model::service_json(&changed);
     if unknown.is_empty() {
         return ConfigHash::Known(ConfigHash::digest(&json));
     }
@@ -208,7 +211,7 @@ fn healthcheck(service: &Service) -> Option<HealthcheckSpec> {
 /// # Errors
 /// The word that is none.
 pub(super) fn restart_policy(service: &Service) -> Result<RestartPolicy, String> {
-    let policy = service.deploy.as_ref().and_then(|d| d.restart_policy.as_ref()).filter(|p| !(p.condition.is_empty() && !service.restart.is_empty()));
+    let policy = service.deploy.as_ref().and_then(|d| d.restart_policy.as_ref()).filter(|p| !p.condition.is_empty() || service.restart.is_empty());
     let (word, attempts) = match policy {
         Some(policy) => (if policy.condition.is_empty() { "any" } else { policy.condition.as_str() }, policy.max_attempts),
         None => match service.restart.split_once(':') {
@@ -256,6 +259,3 @@ pub(super) fn hook(hook: &Hook) -> HookSpec {
         environment: hook.environment.clone(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -49,10 +49,7 @@ fn lower(project: &Project, mount: &Mount) -> MountSpec {
                 inherited: false,
             }
         }
-        MountType::Tmpfs => MountKind::Tmpfs {
-            size: mount.tmpfs.as_ref().map_or(0, |t| t.size.0),
-            mode: mount.tmpfs.as_ref().map_or(0, |t| t.mode),
-        },
+        MountType::Tmpfs => MountKind::Tmpfs { size: mount.tmpfs.as_ref().map_or(0, |t| t.size.0), mode: mount.tmpfs.as_ref().map_or(0, |t| t.mode) },
         MountType::Image => MountKind::Image {
             reference: project.service(&mount.source).map_or_else(|| mount.source.clone(), |s| project.image_of(s)),
             subpath: mount.image.as_ref().map(|i| i.subpath.clone()).unwrap_or_default(),
@@ -116,7 +113,8 @@ pub(in crate::plan) fn files(project: &Project, service: &Service) -> Result<Vec
         }
         if service.read_only {
             let what = format!("{kind} {:?} can't be written into service {:?}, which is read-only", r.source, service.name);
-            let fault = Diagnostic::error("read-only-service", what).help(format!("give the {kind} a `file:`, which is mounted instead, or take `read_only` out"));
+            let fault = Diagnostic::error("read-only-service", what)
+                .help(format!("give the {kind} a `file:`, which is mounted instead, or take `read_only` out"));
             faults.push((KeyPath::of(["services", service.name.as_str(), &format!("{kind}s")]).index(i), fault));
         }
         files.push(FileSpec { path, content: content.as_bytes().to_vec(), uid: r.uid.clone(), gid: r.gid.clone(), mode: r.mode.unwrap_or(0o444) });

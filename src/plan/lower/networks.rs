@@ -1,8 +1,7 @@
 //! Networks, volumes, and a service's places on networks.
 
-use super::hash;
 use crate::model::{Network, Project, Service, Volume};
-use crate::world::{EndpointSpec, IpamPoolSpec, NetworkSpec, VolumeSpec, label};
+use crate::world::{ConfigHash, EndpointSpec, IpamPoolSpec, NetworkSpec, VolumeSpec, label};
 use std::collections::BTreeMap;
 
 /// Keys of the networks that `service` joins, the primary one first: by priority, ties by key. Empty with a
@@ -17,7 +16,7 @@ pub(in crate::plan) fn network_keys(service: &Service) -> Vec<&str> {
 }
 
 /// The real name of a network.
-fn real_name(project: &Project, key: &str) -> String {
+pub(in crate::plan) fn network_name(project: &Project, key: &str) -> String {
     match project.networks.get(key) {
         Some(network) if !network.name.is_empty() => network.name.clone(),
         _ => format!("{}_{key}", project.name),
@@ -30,7 +29,7 @@ pub(super) fn endpoints(project: &Project, service: &Service, container: &str) -
         let place = service.networks.get(key).and_then(Option::as_ref);
         let mut aliases = vec![container.to_owned(), service.name.clone()];
         aliases.extend(place.into_iter().flat_map(|p| p.aliases.iter().cloned()));
-        let mut spec = EndpointSpec { network: real_name(project, key), aliases, links: links.clone(), ..EndpointSpec::default() };
+        let mut spec = EndpointSpec { network: network_name(project, key), aliases, links: links.clone(), ..EndpointSpec::default() };
         if let Some(place) = place {
             spec.ipv4.clone_from(&place.ipv4_address);
             spec.ipv6.clone_from(&place.ipv6_address);
@@ -49,7 +48,7 @@ pub(super) fn endpoints(project: &Project, service: &Service, container: &str) -
 }
 
 /// `CONTAINER:alias`, `CONTAINER:service-N` and `CONTAINER:project-service-N` for each container of a linked service.
-fn links(project: &Project, service: &Service) -> Vec<String> {
+pub(super) fn links(project: &Project, service: &Service) -> Vec<String> {
     let mut links = Vec::new();
     for link in &service.links {
         let (linked, alias) = link.split_once(':').unwrap_or((link, link));
@@ -76,7 +75,7 @@ pub(in crate::plan) fn network_labels(project: &Project, key: &str, network: &Ne
 /// A network of the project.
 pub(in crate::plan) fn network_spec(project: &Project, key: &str, network: &Network) -> NetworkSpec {
     let mut labels = network_labels(project, key, network);
-    labels.insert(label::CONFIG_HASH.into(), hash::network(network));
+    labels.insert(label::CONFIG_HASH.into(), ConfigHash::digest(&crate::model::network_json(network)));
     let pool = |p: &crate::model::IpamPool| IpamPoolSpec {
         subnet: p.subnet.clone(),
         ip_range: p.ip_range.clone(),
@@ -84,7 +83,7 @@ pub(in crate::plan) fn network_spec(project: &Project, key: &str, network: &Netw
         aux_addresses: p.aux_addresses.clone(),
     };
     NetworkSpec {
-        name: real_name(project, key),
+        name: network_name(project, key),
         driver: network.driver.clone(),
         driver_options: network.driver_opts.clone(),
         ipam_driver: network.ipam.driver.clone(),
@@ -104,7 +103,7 @@ pub(in crate::plan) fn volume_spec(project: &Project, key: &str, volume: &Volume
     labels.insert(label::PROJECT.into(), project.name.clone());
     labels.insert(label::VOLUME.into(), key.to_owned());
     labels.insert(label::VERSION.into(), env!("CARGO_PKG_VERSION").into());
-    labels.insert(label::CONFIG_HASH.into(), hash::volume(volume));
+    labels.insert(label::CONFIG_HASH.into(), ConfigHash::digest(&crate::model::volume_json(volume)));
     VolumeSpec {
         name: if volume.name.is_empty() { format!("{}_{key}", project.name) } else { volume.name.clone() },
         driver: volume.driver.clone(),

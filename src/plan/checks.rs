@@ -1,0 +1,196 @@
+//! What can't be done with a service, said at its line before anything is touched.
+
+use super::images::parse_policy;
+use super::lower;
+use crate::diag::{Diagnostic, KeyPath, Places, Segment};
+use crate::model::{MountType, Project, Service};
+use crate::world::Capabilities;
+
+/// Faults and warnings of `services`.
+pub(super) fn services(services: &[&Service], project: &Project, capabilities: &Capabilities, places: Places) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for service in services {
+        let own = KeyPath::of(["services", service.name.as_str()]);
+        let mut put = |path: KeyPath, fault: Diagnostic| found.push(fault.at_opt(places(&path)));
+        words(service, &own, &mut put);
+        files(service, project, &own, &mut put);
+        gaps(service, capabilities, &own, &mut put);
+        refused(service, capabilities, &own, &mut put);
+    }
+    found
+}
+
+type Put<'p> = &'p mut dyn FnMut(KeyPath, Diagnostic);
+
+fn words(service: &Service, own: &KeyPath, put: Put) {
+    if let Err(word) = lower::restart_policy(service) {
+        let key = if service.deploy.as_ref().is_some_and(|d| d.restart_policy.as_ref().is_some_and(|p| p.condition == word)) {
+            own.key("deploy").key("restart_policy").key("condition")
+        } else {
+            own.key("restart")
+        };
+        let fault = Diagnostic::error("invalid-restart", format!("{word:?} is no restart policy"));
+        put(key, fault.help("use no, always, on-failure[:attempts] or unless-stopped"));
+    }
+    if let Err(word) = parse_policy(&service.pull_policy) {
+        let fault = Diagnostic::error("invalid-pull-policy", format!("{word:?} is no pull policy"));
+        put(own.key("pull_policy"), fault.help("use always, missing, never, daily, weekly or every_<duration>"));
+    }
+    if let Some(check) = &service.healthcheck
+        && check.start_interval.is_some()
+        && check.start_period.is_none()
+    {
+        let fault = Diagnostic::error("start-interval-alone", "`start_interval` needs `start_period`, the time in which it applies");
+        put(own.key("healthcheck").key("start_interval"), fault.help("add `start_period`"));
+    }
+    for (i, option) in service.security_opt.iter().enumerate() {
+        let alone = matches!(option.as_str(), "no-new-privileges" | "systempaths=unconfined");
+        if !alone && !option.contains(['=', ':']) {
+            let fault = Diagnostic::error("invalid-security-option", format!("security option {option:?} has no value"));
+            put(own.key("security_opt").index(i), fault.help("write it as `name=value`"));
+        }
+    }
+}
+
+/// Secrets and configs in ways that no engine here knows.
+fn files(service: &Service, project: &Project, own: &KeyPath, put: Put) {
+    let mut check = |kind: &str, i: usize, source: &str, external: bool, driver: bool, mounted: bool, owned: bool| {
+        let path = own.key(format!("{kind}s")).index(i);
+        if external {
+            let fault = Diagnostic::error("external-file", format!("unsupported external {kind} {source:?}: no engine keeps {kind}s"));
+            put(path, fault.help(format!("give the {kind} a `file:` or `environment:`")));
+        } else if driver {
+            put(path, Diagnostic::error("file-driver", format!("{kind} {source:?} has a driver, and no engine here knows drivers of {kind}s")));
+        } else if mounted && owned {
+            let fault = Diagnostic::warning("file-owner", format!("`uid`, `gid` and `mode` of {kind} {source:?} are not applied"));
+            put(path, fault.help("it is mounted from a file and keeps that file's owner and mode"));
+        }
+    };
+    for (i, r) in service.secrets.iter().enumerate() {
+        if let Some(s) = project.secrets.get(&r.source) {
+            let owned = !(r.uid.is_empty() && r.gid.is_empty() && r.mode.is_none());
+            let driver = !(s.driver.is_empty() && s.template_driver.is_empty());
+            check("secret", i, &r.source, s.external, driver, !s.file.is_empty(), owned);
+        }
+    }
+    for (i, r) in service.configs.iter().enumerate() {
+        if let Some(c) = project.configs.get(&r.source) {
+            let owned = !(r.uid.is_empty() && r.gid.is_empty() && r.mode.is_none());
+            let driver = !(c.driver.is_empty() && c.template_driver.is_empty());
+            check("config", i, &r.source, c.external, driver, !c.file.is_empty(), owned);
+        }
+    }
+}
+
+/// What the engine has no way for.
+fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
+    let mut error = |path: KeyPath, what: &str| {
+        put(path, Diagnostic::error("engine-cannot", format!("this engine can't do {what}")).help("take it out, or use an engine that can"));
+    };
+    for (i, mount) in service.volumes.iter().enumerate() {
+        let path = own.key("volumes").index(i);
+        if mount.kind == MountType::Image && !can.image_mounts {
+            error(path.clone(), "mounts of images");
+        }
+        if mount.volume.as_ref().is_some_and(|v| !v.subpath.is_empty()) && !can.volume_subpath {
+            error(path.key("volume").key("subpath"), "mounts of a part of a volume");
+        }
+        if mount.bind.as_ref().is_some_and(|b| !b.recursive.is_empty()) && !can.recursive_readonly {
+            error(path.key("bind").key("recursive"), "a choice about recursive bind mounts");
+        }
+    }
+    for (key, path) in [("links", &service.links), ("external_links", &service.external_links)] {
+        if !path.is_empty() && !can.links {
+            error(own.key(key), "links");
+        }
+    }
+    let mut macs = 0;
+    for (key, place) in service.networks.iter().filter_map(|(key, place)| Some((key, place.as_ref()?))) {
+        let path = own.key("networks").key(key);
+        if !place.interface_name.is_empty() && !can.interface_name {
+            error(path.key("interface_name"), "names of interfaces");
+        }
+        macs += usize::from(!place.mac_address.is_empty());
+        if macs > 1 && !place.mac_address.is_empty() && !can.mac_by_network {
+            error(path.key("mac_address"), "several MAC addresses for one container");
+        }
+    }
+    let mut warning = |path: KeyPath, what: &str| put(path, Diagnostic::warning("engine-cannot", format!("this engine {what}")));
+    if service.healthcheck.as_ref().is_some_and(|h| h.start_interval.is_some()) && !can.start_interval {
+        warning(own.key("healthcheck").key("start_interval"), "doesn't know `start_interval`; probes come every `interval` from the start");
+    }
+    if !service.annotations.is_empty() && !can.annotations {
+        warning(own.key("annotations"), "doesn't know annotations; they are left out");
+    }
+    for (key, place) in &service.networks {
+        if place.as_ref().is_some_and(|p| p.gw_priority != 0) && !can.gateway_priority {
+            warning(own.key("networks").key(key).key("gw_priority"), "doesn't know `gw_priority`; it chooses the default gateway itself");
+        }
+    }
+}
+
+/// Keys that the engine says it can't honour.
+fn refused(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
+    let patterns: Vec<_> = can.refused.iter().filter_map(|(p, why)| Some((p.strip_prefix("services.*.")?, *why))).collect();
+    if patterns.is_empty() {
+        return;
+    }
+    // The model has string keys only.
+    let Ok(tree) = serde_json::to_value(service) else { return };
+    for (pattern, why) in patterns {
+        let parts: Vec<&str> = pattern.split('.').collect();
+        let mut hits = Vec::new();
+        walk(&tree, &parts, own.clone(), &mut hits);
+        for path in hits {
+            let key = path.last_key().unwrap_or(pattern).to_owned();
+            put(path, Diagnostic::error("engine-cannot", format!("this engine can't honour `{key}`: {why}")));
+        }
+    }
+}
+
+/// The paths in `tree` that match; `*` stands for any key or item. Nulls are nothing.
+fn walk(tree: &serde_json::Value, pattern: &[&str], path: KeyPath, hits: &mut Vec<KeyPath>) {
+    use serde_json::Value;
+    let Some((first, rest)) = pattern.split_first() else {
+        if !tree.is_null() {
+            hits.push(path);
+        }
+        return;
+    };
+    match tree {
+        Value::Object(map) => {
+            for (key, value) in map.iter().filter(|(key, _)| *first == "*" || key == first) {
+                walk(value, rest, path.key(key), hits);
+            }
+        }
+        Value::Array(items) => {
+            let rest = if *first == "*" { rest } else { pattern };
+            for (i, item) in items.iter().enumerate() {
+                let mut path = path.clone();
+                path.0.push(Segment::Index(i));
+                walk(item, rest, path, hits);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_reach_into_maps_and_lists() {
+        let tree = serde_json::json!({"isolation": "x", "volumes": [{"bind": {"selinux": "z"}}, {"bind": {}}], "command": null});
+        let hit = |pattern: &str| {
+            let mut hits = Vec::new();
+            walk(&tree, &pattern.split('.').collect::<Vec<_>>(), KeyPath::root(), &mut hits);
+            hits.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(hit("isolation"), ["isolation"]);
+        assert_eq!(hit("volumes.*.bind.selinux"), ["volumes[0].bind.selinux"]);
+        assert_eq!(hit("volumes.bind.selinux"), ["volumes[0].bind.selinux"]);
+        assert!(hit("command").is_empty());
+        assert!(hit("missing.*").is_empty());
+    }
+}
