@@ -7,10 +7,15 @@
 //! [`plan_up`] gives a plan that does only that ([`Plan::again`]): what it fetches decides what comes next.
 
 mod checks;
+mod down;
 mod images;
+mod lifecycle;
 mod lower;
 mod observe;
 mod options;
+mod print;
+mod pull;
+mod scope;
 mod steps;
 mod types;
 mod up;
@@ -19,6 +24,7 @@ mod view;
 pub use options::{
     DownOptions, KillOptions, PullOptions, PullPolicy, Recreate, RemoveImages, RestartOptions, RmOptions, StartOptions, StopOptions, UpOptions,
 };
+pub use print::print;
 pub use types::{Await, Awaited, Gate, Hazard, HazardKind, Node, NodeId, Plan, Shows, Step, Upstream};
 
 use crate::diag::{Diagnostic, Places};
@@ -63,8 +69,7 @@ pub fn plan_create(
 /// # Errors
 /// A name that is no service.
 pub fn plan_down(project: Option<&Project>, name: &str, observed: &Observed, options: &DownOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (project, observed, options);
-    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+    down::plan_down(project, name, observed, options)
 }
 
 /// Stops containers, dependants first.
@@ -72,8 +77,7 @@ pub fn plan_down(project: Option<&Project>, name: &str, observed: &Observed, opt
 /// # Errors
 /// A name that is no service.
 pub fn plan_stop(project: Option<&Project>, name: &str, observed: &Observed, options: &StopOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (project, observed, options);
-    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+    lifecycle::plan_stop(project, name, observed, options)
 }
 
 /// Starts existing containers, dependencies first, with their gates.
@@ -87,8 +91,7 @@ pub fn plan_start(
     options: &StartOptions,
     places: Places,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (project, observed, options, places);
-    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+    lifecycle::plan_start(project, name, observed, options, places)
 }
 
 /// Restarts containers, and those of services that say `restart: true` about them.
@@ -96,8 +99,7 @@ pub fn plan_start(
 /// # Errors
 /// A name that is no service.
 pub fn plan_restart(project: Option<&Project>, name: &str, observed: &Observed, options: &RestartOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (project, observed, options);
-    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+    lifecycle::plan_restart(project, name, observed, options)
 }
 
 /// Sends a signal to running containers, all at once.
@@ -105,8 +107,7 @@ pub fn plan_restart(project: Option<&Project>, name: &str, observed: &Observed, 
 /// # Errors
 /// A name that is no service.
 pub fn plan_kill(project: Option<&Project>, name: &str, observed: &Observed, options: &KillOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (project, observed, options);
-    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+    lifecycle::plan_kill(project, name, observed, options)
 }
 
 /// Removes stopped containers.
@@ -114,8 +115,7 @@ pub fn plan_kill(project: Option<&Project>, name: &str, observed: &Observed, opt
 /// # Errors
 /// A name that is no service.
 pub fn plan_rm(project: Option<&Project>, name: &str, observed: &Observed, options: &RmOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (project, observed, options);
-    Ok(Plan { project: name.to_owned(), ..Plan::default() })
+    lifecycle::plan_rm(project, name, observed, options)
 }
 
 /// Fetches images.
@@ -123,6 +123,5 @@ pub fn plan_rm(project: Option<&Project>, name: &str, observed: &Observed, optio
 /// # Errors
 /// A name that is no service.
 pub fn plan_pull(project: &Project, observed: &Observed, options: &PullOptions) -> Result<Plan, Vec<Diagnostic>> {
-    let _ = (observed, options);
-    Ok(Plan { project: project.name.clone(), ..Plan::default() })
+    pull::plan_pull(project, observed, options)
 }
