@@ -102,7 +102,7 @@ pub fn container(spec: &ContainerSpec, api: Api, quirks: Quirks) -> Result<Creat
         open_stdin: flag(spec.stdin_open),
         env: list(&spec.environment.iter().map(|(k, v)| v.as_ref().map_or_else(|| k.clone(), |v| format!("{k}={v}"))).collect::<Vec<_>>()),
         cmd: spec.command.clone(),
-        entrypoint: spec.entrypoint.as_ref().map(|e| if e.is_empty() { vec![String::new()] } else { e.clone() }),
+        entrypoint: spec.entrypoint.clone(),
         healthcheck: spec.healthcheck.as_ref().map(|h| healthcheck(h, capabilities.start_interval)),
         image: Some(spec.image.clone()),
         working_dir: text(&spec.working_dir),
@@ -141,7 +141,7 @@ fn host_config(spec: &ContainerSpec) -> Result<models::HostConfig, EngineError> 
         log_config: spec.log.as_ref().map(log),
         network_mode: Some(network_mode(spec)),
         port_bindings: map!(bindings),
-        restart_policy: Some(restart(&spec.restart)),
+        restart_policy: restart(&spec.restart),
         volume_driver: text(&spec.volume_driver),
         volumes_from: list(&spec.volumes_from),
         annotations: map!(spec.annotations),
@@ -190,15 +190,15 @@ fn network_mode(spec: &ContainerSpec) -> String {
     }
 }
 
-fn restart(policy: &RestartPolicy) -> models::RestartPolicy {
+fn restart(policy: &RestartPolicy) -> Option<models::RestartPolicy> {
     use models::RestartPolicyNameEnum as Name;
     let (name, most) = match policy {
-        RestartPolicy::No => (Name::NO, None),
+        RestartPolicy::No => return None,
         RestartPolicy::Always => (Name::ALWAYS, None),
         RestartPolicy::UnlessStopped => (Name::UNLESS_STOPPED, None),
         RestartPolicy::OnFailure(most) => (Name::ON_FAILURE, i64::try_from(*most).ok().filter(|m| *m > 0)),
     };
-    models::RestartPolicy { name: Some(name), maximum_retry_count: most }
+    Some(models::RestartPolicy { name: Some(name), maximum_retry_count: most })
 }
 
 fn limits(config: &mut models::HostConfig, r: &ResourceSpec) {
@@ -425,3 +425,7 @@ pub fn volume(spec: &VolumeSpec) -> models::VolumeCreateRequest {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "create_tests.rs"]
+mod tests;

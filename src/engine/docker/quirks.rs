@@ -3,11 +3,13 @@
 use super::client::{Api, Hello};
 use crate::world::{Capabilities, Owner};
 
-/// Differences of one engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Differences from Docker. The default has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
-    /// It is Podman.
-    pub podman: bool,
+    /// It is Podman, whose API version lags behind what it can do.
+    podman: bool,
+    /// Takes several networks, with a MAC address each, in one create call at any version of the API.
+    many_networks: bool,
     /// Health is told in the engine's own list of containers only, not in Docker's.
     pub health_in_own_list: bool,
     /// Removal by force sends the stop signal and waits.
@@ -17,25 +19,29 @@ pub struct Quirks {
 impl Quirks {
     /// Of the engine that said this.
     pub fn of(hello: &Hello) -> Self {
-        Self { podman: hello.podman, health_in_own_list: hello.podman, remove_is_gentle: hello.podman }
+        if !hello.podman {
+            return Self::default();
+        }
+        let major = hello.version.split('.').next().and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
+        Self { podman: true, many_networks: major >= 4, health_in_own_list: true, remove_is_gentle: true }
     }
 
     /// What the engine can do with this version of the API.
     pub fn capabilities(self, api: Api) -> Capabilities {
-        let docker = !self.podman;
+        let docker = |since: Api| !self.podman && api >= since;
         Capabilities {
             restarts: Owner::Engine,
             probes: Owner::Engine,
-            many_networks_at_create: docker && api >= Api(1, 44),
-            start_interval: docker && api >= Api(1, 44),
-            image_mounts: docker && api >= Api(1, 48),
-            volume_subpath: docker && api >= Api(1, 45),
-            interface_name: docker && api >= Api(1, 49),
-            gateway_priority: docker && api >= Api(1, 48),
-            mac_by_network: docker && api >= Api(1, 44),
-            annotations: docker && api >= Api(1, 43),
-            recursive_readonly: docker && api >= Api(1, 44),
-            links: docker,
+            many_networks_at_create: self.many_networks || docker(Api(1, 44)),
+            start_interval: docker(Api(1, 44)),
+            image_mounts: docker(Api(1, 48)),
+            volume_subpath: docker(Api(1, 45)),
+            interface_name: docker(Api(1, 49)),
+            gateway_priority: docker(Api(1, 48)),
+            mac_by_network: self.many_networks || docker(Api(1, 44)),
+            annotations: docker(Api(1, 43)),
+            recursive_readonly: docker(Api(1, 44)),
+            links: !self.podman,
             pull: true,
             pause: true,
             refused: Vec::new(),
