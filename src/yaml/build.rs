@@ -36,7 +36,10 @@ pub(super) struct WrittenTag {
 /// Collects the events of one text.
 pub(super) struct Builder {
     source: SourceId,
-    pub documents: Vec<Node>,
+    /// Where each document begins, also those that are abandoned later.
+    pub starts: Vec<usize>,
+    /// Each with its number in `starts`.
+    pub documents: Vec<(usize, Node)>,
     pub diagnostics: Vec<Diagnostic>,
     stack: Vec<Frame>,
     root: Option<Node>,
@@ -59,6 +62,7 @@ struct Anchor {
 /// A collection that is still open.
 struct Frame {
     start: usize,
+    in_brackets: bool,
     properties: Properties,
     content: Content,
 }
@@ -81,6 +85,7 @@ impl Builder {
         Self {
             source,
             documents: Vec::new(),
+            starts: Vec::new(),
             diagnostics: Vec::new(),
             stack: Vec::new(),
             root: None,
@@ -98,7 +103,7 @@ impl Builder {
 
     /// Remembers the place of the last token.
     fn reach(&mut self, range: &Range<usize>) {
-        if range.end >= self.last.end {
+        if !range.is_empty() && range.end >= self.last.end {
             self.last = range.clone();
         }
     }
@@ -106,6 +111,11 @@ impl Builder {
     /// Where the innermost open collection begins.
     pub(super) fn innermost(&self) -> Option<usize> {
         self.stack.last().map(|f| f.start)
+    }
+
+    /// Whether a bracket is open.
+    pub(super) fn in_brackets(&self) -> bool {
+        self.stack.iter().any(|f| f.in_brackets)
     }
 
     fn halt(&mut self, diagnostic: Diagnostic) {
@@ -132,8 +142,7 @@ impl Builder {
         if implicit && let Some(Frame { content: Content::Map { key: Some(Key::Plain(_, key)), .. }, .. }) = self.stack.last() {
             span = *key;
         }
-        // An alias to a key gives its text, whatever the text means.
-        let written = (is_key && properties.anchor == 0).then(|| scalar.text.to_string());
+        let written = is_key.then(|| if implicit { String::new() } else { scalar.text.to_string() });
         let value = if implicit && tag.is_none() { Value::Null } else { self.typed(scalar, tag, span) };
         let node = Node { tag: merge_tag(tag), ..Node::new(span, value) };
         self.define(properties.anchor, &node);
@@ -145,7 +154,7 @@ impl Builder {
         }
     }
 
-    pub(super) fn open(&mut self, is_mapping: bool, properties: Properties, start: usize) {
+    pub(super) fn open(&mut self, is_mapping: bool, in_brackets: bool, properties: Properties, start: usize) {
         let span = Span::new(self.source, start, start + 1);
         if self.stack.len() >= MAX_DEPTH {
             self.halt(too_deep(span));
@@ -165,15 +174,13 @@ impl Builder {
             }
         }
         let content = if is_mapping { Content::Map { entries: Vec::new(), merges: Vec::new(), key: None } } else { Content::Seq(Vec::new()) };
-        self.stack.push(Frame { start, properties, content });
+        self.stack.push(Frame { start, in_brackets, properties, content });
     }
 
     /// Ends the innermost collection. `range` is that of the closing bracket, or empty where there is none.
     pub(super) fn close(&mut self, range: &Range<usize>) {
         let Some(frame) = self.stack.pop() else { return };
-        if !range.is_empty() {
-            self.reach(range);
-        }
+        self.reach(range);
         let span = Span::new(self.source, frame.start, self.last.end.max(frame.start));
         let value = match frame.content {
             Content::Seq(items) => Value::Seq(items),
@@ -203,7 +210,7 @@ impl Builder {
                     .at(span)
                     .help("let the alias name a value that ends before it"),
             );
-            self.place_alias(Node::new(span, Value::Null), span);
+            self.place_failed(span);
             return;
         };
         let (cost, depth) = (anchor.cost, anchor.depth);
@@ -233,17 +240,32 @@ impl Builder {
             _ => format!("define `&{name}` at an earlier value, or put quotes around text that begins with `*`"),
         };
         self.diagnostics.push(Diagnostic::error("unknown-anchor", format!("no anchor `&{name}` stands before this alias")).at(span).help(help));
-        self.place_alias(Node::new(span, Value::Null), span);
+        self.place_failed(span);
+    }
+
+    pub(super) fn document_start(&mut self, at: usize) {
+        self.starts.push(at);
     }
 
     pub(super) fn document_end(&mut self) {
-        self.documents.extend(self.root.take());
+        if let Some(root) = self.root.take() {
+            self.documents.push((self.starts.len().saturating_sub(1), root));
+        }
     }
 
     /// Forgets the open document after an error of syntax.
     pub(super) fn abandon(&mut self) {
         self.stack.clear();
         self.root = None;
+    }
+
+    /// Puts null where an alias that has been reported stands.
+    fn place_failed(&mut self, span: Span) {
+        if self.at_key() {
+            self.set_key(Key::Unusable);
+        } else {
+            self.place(Node::new(span, Value::Null));
+        }
     }
 
     fn place_alias(&mut self, node: Node, span: Span) {

@@ -42,6 +42,10 @@ pub(super) enum Fault {
     TooDeep,
     DashInBrackets,
     DashAfterKey,
+    /// Text behind `|` or `>`.
+    BlockHeader,
+    /// A comma or the like where a value is expected.
+    NoValue,
     /// In the parser's words.
     Other(String),
 }
@@ -59,11 +63,29 @@ pub(super) struct Context<'t> {
     pub last: Range<usize>,
     /// Where the innermost open collection begins.
     pub bracket: Option<usize>,
+    /// Whether a bracket is open.
+    pub in_brackets: bool,
 }
 
-impl Context<'_> {
+impl<'t> Context<'t> {
     fn span(&self, range: Range<usize>) -> Span {
         Span::new(self.source, range.start, range.end)
+    }
+
+    /// The bytes of `range`; nothing if it doesn't lie in the text.
+    fn slice(&self, range: Range<usize>) -> &'t str {
+        self.text.get(range).unwrap_or("")
+    }
+
+    /// From the character where the parser stopped to the end of the line's content.
+    fn rest(&self) -> Range<usize> {
+        self.at..self.content(self.at).end.max(self.at)
+    }
+
+    /// Whether this error comes from an alias that took the colon behind it for its own.
+    pub(super) fn follows_failed_alias(&self) -> bool {
+        let last = self.slice(self.last.clone());
+        last.starts_with('*') && last.ends_with(':')
     }
 
     /// From the character at `at` to its end.
@@ -75,15 +97,15 @@ impl Context<'_> {
     pub(super) fn line(&self, at: usize) -> Range<usize> {
         let start = self.text[..at].rfind(['\n', '\r']).map_or(0, |i| i + 1);
         let end = self.text[at..].find(['\n', '\r']).map_or(self.text.len(), |i| at + i);
-        start..start + self.text[start..end].trim_end().len()
+        start..start + self.text[start..end].trim_ascii_end().len()
     }
 
     /// The line around `at` without indentation and without a comment.
     fn content(&self, at: usize) -> Range<usize> {
         let Range { start, end } = self.line(at);
         let line = &self.text[start..end];
-        let line = line.find(" #").map_or(line, |i| &line[..i]).trim_end();
-        start + (line.len() - line.trim_start().len())..start + line.len()
+        let line = line.find(" #").map_or(line, |i| &line[..i]).trim_ascii_end();
+        start + (line.len() - line.trim_ascii_start().len())..start + line.len()
     }
 
     /// The quote that opens the quoted value in which or behind which the parser stopped.
@@ -132,11 +154,14 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
             let tabs = |from: usize| {
                 let start = context.line(from).start;
                 let blanks = text[start..].len() - text[start..].trim_start_matches([' ', '\t']).len();
-                text[start..start + blanks].contains('\t').then_some(start..start + blanks)
+                context.slice(start..start + blanks).contains('\t').then_some(start..start + blanks)
             };
             let next = text[at..].find('\n').map(|i| at + i + 1);
             let range = tabs(at).or_else(|| next.and_then(tabs)).unwrap_or(at..at);
-            error("a tab stands in the indentation, where YAML takes only spaces".into(), context.span(range), "replace the tab with spaces".into())
+            let lines = text.lines().filter(|l| l[..l.len() - l.trim_start().len()].contains('\t')).count();
+            let help =
+                if lines > 1 { format!("replace the tabs with spaces; {lines} lines have some") } else { "replace the tab with spaces".into() };
+            error("a tab stands in the indentation, where YAML takes only spaces".into(), context.span(range), help)
         }
         Fault::Start(c) if c.is_control() || ('\u{80}'..'\u{a0}').contains(c) || *c == '\u{feff}' => error(
             format!("the character U+{:04X} must not stand in YAML", u32::from(*c)),
@@ -144,14 +169,15 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
             "remove it; inside double quotes it can be written as an escape".into(),
         ),
         Fault::Start(c) => {
-            let value = &text[at..context.content(at).end.max(at)];
+            let value = context.slice(context.rest());
             let help = format!("put the value in quotes: {}", quoted(value));
-            error(format!("a plain value can't begin with `{c}`"), context.one(at), help)
+            let name = if *c == '`' { "a backtick".to_owned() } else { format!("`{c}`") };
+            error(format!("a plain value can't begin with {name}"), context.one(at), help)
         }
         Fault::Colon => colon(context),
         Fault::NoColon => {
             let range = context.content(at);
-            let line = &text[range.clone()];
+            let line = context.slice(range.clone());
             match glued(line) {
                 Some(spaced) => error("a blank is missing after the colon".into(), context.span(range), format!("write `{spaced}`")),
                 None => error(
@@ -165,10 +191,10 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::NoItem => misplaced_line(context, "a list item"),
         Fault::UnclosedQuote => {
             let start = context.opening_quote().unwrap_or(at);
-            let quote = &text[start..start + 1.min(text.len() - start)];
+            let quote = context.slice(start..start + 1);
             let range = start..context.line(start).end.max(start);
             if closing_quote(text, start).is_some() {
-                let range = context.span(at..context.content(at).end.max(at));
+                let range = context.span(context.rest());
                 return error("a quoted value goes on without indentation".into(), range, "indent this line deeper than the key of the value".into());
             }
             error(format!("the quote {quote} is not closed"), context.span(range), format!("put {quote} at the end of the value"))
@@ -187,7 +213,7 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::NoName => {
             let c = if text[at..].starts_with('&') { '&' } else { '*' };
             let what = if c == '&' { "an anchor" } else { "an alias" };
-            let value = &text[at..context.content(at).end.max(at)];
+            let value = context.slice(context.rest());
             error(
                 format!("`{c}` begins {what}, and its name is missing"),
                 context.one(at),
@@ -202,6 +228,11 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::CommentAttached => {
             error("`#` begins a comment only after a blank".into(), context.one(at), "put a blank before it, or the text in quotes".into())
         }
+        Fault::CommentInside if next_line_is_key(context).is_some() => {
+            let key = next_line_is_key(context).unwrap_or(at..at);
+            let name = context.slice(context.content(at)).split(':').next().unwrap_or("");
+            deeper(context, key, name)
+        }
         Fault::CommentInside => error(
             "a comment stands inside a value of several lines".into(),
             context.span(at..context.line(at).end.max(at)),
@@ -210,7 +241,7 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::Tag => {
             let end = text[at..].find(char::is_whitespace).map_or(text.len(), |i| at + i);
             let help = "put quotes around text that begins with `!`; the format's tags are `!reset` and `!override`";
-            error(format!("the tag `{}` is not declared", &text[at..end]), context.span(at..end), help.into())
+            error(format!("the tag `{}` is unknown", context.slice(at..end)), context.span(at..end), help.into())
         }
         Fault::TooDeep => {
             let what = format!("nested deeper than {} levels", super::build::MAX_DEPTH);
@@ -220,14 +251,25 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
             error("`- ` begins a list item, but brackets list their items with commas".into(), context.one(at), "remove the `-`, or quote it".into())
         }
         Fault::DashAfterKey => {
-            let item = &text[at..context.line(at).end.max(at)];
+            let item = context.slice(at..context.line(at).end.max(at));
             error("a list can't begin on the line of its key".into(), context.one(at), format!("put `{}` on a line of its own", brief(item)))
         }
-        Fault::Other(what) => {
-            let mut d = Diagnostic::error("yaml-syntax", what.clone());
-            d = d.at(context.one(at));
-            d.help("check the indentation and the quotes here and on the line above")
+        Fault::BlockHeader => {
+            let c = if text[at..].starts_with('>') { '>' } else { '|' };
+            let range = context.span(context.rest());
+            error(format!("text stands on the line of `{c}`"), range, "begin the text on the next line, indented".into())
         }
+        Fault::NoValue if text[at..].starts_with(',') && context.in_brackets => {
+            error("an item is missing before this comma".into(), context.one(at), "remove the comma, or write `\"\"` for an empty item".into())
+        }
+        Fault::NoValue if text[at..].starts_with([',', '?', ':']) => {
+            let value = context.slice(context.rest());
+            error(format!("a plain value can't begin with `{}`", &value[..1]), context.one(at), format!("put the value in quotes: {}", quoted(value)))
+        }
+        Fault::NoValue => {
+            error("a value is missing here".into(), context.one(at), "check the indentation and the quotes here and on the line above".into())
+        }
+        Fault::Other(what) => error(what.clone(), context.one(at), "check the indentation and the quotes here and on the line above".into()),
     }
 }
 
@@ -240,26 +282,27 @@ fn glued(line: &str) -> Option<String> {
 
 /// A colon behind a plain value: a value with a colon in it, or a key that the line above has swallowed.
 fn colon(context: &Context<'_>) -> Diagnostic {
-    let Context { text, at, .. } = *context;
+    let at = context.at;
     let error = |message: String, range: Range<usize>, help: String| Diagnostic::error("yaml-syntax", message).at(context.span(range)).help(help);
     let value = context.last.clone();
     let end = context.content(at).end.max(at);
-    if value.is_empty() || value.end > at || !text[value.end..at].trim().is_empty() {
+    if value.is_empty() || value.end > at || !context.slice(value.end..at).trim().is_empty() {
         return error("a colon can't stand here".into(), at..at + 1, "put the text in quotes if it belongs to a value".into());
     }
-    let Some(last_line) = text[value.clone()].rfind('\n') else {
-        let whole = &text[value.start..end];
+    let Some(last_line) = context.slice(value.clone()).rfind('\n') else {
+        let whole = context.slice(value.start..end);
         return error("a plain value can't hold a colon before a blank".into(), at..at + 1, format!("put it in quotes: {}", quoted(whole)));
     };
-    let key = text[value.start + last_line..value.end].trim();
-    let key_start = value.end - text[value.start + last_line..value.end].trim_start().len();
+    let key_start = value.end - context.slice(value.start + last_line..value.end).trim_start().len();
     let above = context.content(value.start);
-    let above_text = &text[above.clone()];
-    if above.start != value.start {
-        let message = format!("`{key}` is indented deeper than the line above, whose key has a value already");
-        let name = above_text.trim_start_matches("- ").split(':').next().unwrap_or("");
-        return error(message, key_start..value.end, format!("indent it like `{name}`"));
+    // Behind the dashes of a list the value is a line of its own too.
+    let before = context.slice(above.start..value.start);
+    if !before.trim_start_matches(['-', ' ']).is_empty() {
+        let name = before.trim_start_matches("- ").split(':').next().unwrap_or("");
+        return deeper(context, key_start..value.end, name);
     }
+    let above = value.start..above.end.max(value.start);
+    let above_text = context.slice(above.clone());
     match glued(above_text) {
         Some(spaced) => error("a blank is missing after the colon".into(), above, format!("write `{spaced}`")),
         None => {
@@ -269,19 +312,32 @@ fn colon(context: &Context<'_>) -> Diagnostic {
     }
 }
 
+/// A key on a line that can only continue the value above it.
+fn deeper(context: &Context<'_>, key: Range<usize>, above: &str) -> Diagnostic {
+    let message = format!("`{}` is indented deeper than the line above, whose key has a value already", context.slice(key.clone()));
+    Diagnostic::error("yaml-syntax", message).at(context.span(key)).help(format!("indent it like `{above}`"))
+}
+
+/// The key that the line below holds, if it looks like one.
+fn next_line_is_key(context: &Context<'_>) -> Option<Range<usize>> {
+    let below = context.content(context.line(context.at).end + context.text[context.line(context.at).end..].find('\n')? + 1);
+    let line = context.slice(below.clone());
+    let key = line.find(": ").or_else(|| line.ends_with(':').then(|| line.len() - 1))?;
+    Some(below.start..below.start + key)
+}
+
 /// A line whose indentation or beginning doesn't fit what is around it.
 fn misplaced_line(context: &Context<'_>, expected: &str) -> Diagnostic {
     let Context { text, at, .. } = *context;
     let content = context.content(at);
     let error = |message: String, help: String| Diagnostic::error("yaml-syntax", message).at(context.span(content.clone())).help(help);
-    let line = &text[content.clone()];
+    let line = context.slice(content.clone());
     let indent = content.start - context.line(at).start;
     let dash = line == "-" || line.starts_with("- ");
     if !dash && at > content.start {
         let range = context.span(at..content.end.max(at));
-        return Diagnostic::error("yaml-syntax", format!("{expected} was expected here"))
-            .at(range)
-            .help("put the text in quotes if it belongs to a value");
+        let error = Diagnostic::error("yaml-syntax", "text follows a value that is complete").at(range);
+        return error.help("put the whole value in quotes, or remove the text");
     }
     let (mut inner, mut outer) = (None, None);
     let mut smallest = usize::MAX;
@@ -329,10 +385,10 @@ fn misplaced_line(context: &Context<'_>, expected: &str) -> Diagnostic {
 
 fn after_quote(context: &Context<'_>) -> Diagnostic {
     let Context { text, at, .. } = *context;
-    let error = Diagnostic::error("yaml-syntax", "text follows the closing quote").at(context.span(at..context.content(at).end.max(at)));
+    let error = Diagnostic::error("yaml-syntax", "text follows the closing quote").at(context.span(context.rest()));
     let Some(open) = context.opening_quote() else { return error.help("put the whole value in quotes") };
     let single = text[open..].starts_with('\'');
-    if text[open..at].contains('\n') {
+    if context.slice(open..at).contains('\n') {
         let quote = if single { '\'' } else { '"' };
         return error.related(context.one(open), "the quote opened here").help(format!("the value that begins above may lack its closing {quote}"));
     }
@@ -352,11 +408,11 @@ fn separator(context: &Context<'_>, close: char) -> Diagnostic {
     }
     if text[..at].ends_with('$') && text[at..].starts_with('{') {
         let mut depth = 0;
-        let end = text[at..context.line(at).end.max(at)].char_indices().find_map(|(i, c)| {
+        let end = context.slice(at..context.line(at).end.max(at)).char_indices().find_map(|(i, c)| {
             depth += i32::from(c == '{') - i32::from(c == '}');
             (depth == 0).then_some(at + i + 1)
         });
-        let expression = &text[at - 1..end.unwrap_or(at + 1)];
+        let expression = context.slice(at - 1..end.unwrap_or(at + 1));
         return error.help(format!("inside brackets put variables in quotes: {}", quoted(expression)));
     }
     if text[at..].trim_start().starts_with(':') || text[..at].ends_with(':') {
@@ -370,7 +426,7 @@ fn bad_escape<'t>(context: &Context<'t>) -> (Range<usize>, &'t str) {
     let Context { text, at, .. } = *context;
     let start = context.opening_quote().unwrap_or(at);
     match first_bad_escape(text, start) {
-        Some(range) => (range.clone(), &text[range]),
+        Some(range) => (range.clone(), context.slice(range)),
         None => (at..at, "\\"),
     }
 }

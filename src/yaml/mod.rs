@@ -9,6 +9,8 @@ mod node;
 mod parse;
 mod repair;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 pub use emit::emit;
 pub use node::{Entry, Mapping, Node, Tag, Value};

@@ -3,14 +3,15 @@
 use super::Node;
 use super::build::{Builder, MAX_DEPTH, Properties, Scalar, WrittenTag};
 use super::fault::{Context, Fault, explain};
-use super::repair::{APOSTROPHE, mend};
+use super::repair::{APOSTROPHE, cut, mend};
 use crate::diag::{Diagnostic, SourceId};
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, options};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle, options};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// How many deviations of one text are put up with. Each costs another reading of it.
-const MAX_REPAIRS: usize = 64;
+/// How often a text is read again, each time without one error or deviation more.
+const MAX_ROUNDS: usize = 64;
 
 /// What a text holds, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -23,21 +24,44 @@ pub struct Parsed {
 }
 
 /// Reads `text` (without byte order mark; see [`strip_bom`](super::strip_bom)) as a stream of YAML documents. Every
-/// error is a diagnostic with a place in `source`. After an error of syntax the reading goes on with the next
-/// document; other errors (a duplicate key, an unknown alias) let the document stand.
+/// error is a diagnostic with a place in `source`. After an error of syntax the reading goes on behind it, to find the
+/// others; other errors (a duplicate key, an unknown alias) let the document stand.
 pub fn parse(source: SourceId, text: &str) -> Parsed {
-    let mut mended: Option<String> = None;
-    for repairs_left in (0..=MAX_REPAIRS).rev() {
-        match read(source, text, mended.as_deref().unwrap_or(text), repairs_left > 0) {
-            Ok(parsed) => return parsed,
-            Err(better) => mended = Some(better),
+    let mut changed: Option<String> = None;
+    let mut faults = Vec::new();
+    // What lies before has been cut out; an error there is our doing.
+    let mut behind = 0;
+    let mut rounds = MAX_ROUNDS;
+    let builder = loop {
+        rounds -= 1;
+        match read(source, text, changed.as_deref().unwrap_or(text), behind, rounds > 0, &mut faults) {
+            Reading::Whole(builder) => break builder,
+            Reading::Mended(better) => changed = Some(better),
+            Reading::Cut { text, end } => (changed, behind) = (Some(text), end),
         }
-    }
-    Parsed::default() // Not reached: the last round doesn't mend.
+    };
+    // A document runs to where the next one begins.
+    let number = |at: usize| builder.starts.partition_point(|start| *start <= at).saturating_sub(1);
+    let broken: BTreeSet<usize> = faults.iter().filter_map(|d| d.span).map(|span| number(span.start as usize)).collect();
+    let documents = builder.documents.into_iter().filter(|(number, _)| !broken.contains(number)).map(|(_, node)| node).collect();
+    let mut diagnostics = faults;
+    // The anchor may stand in what was cut out.
+    diagnostics.extend(builder.diagnostics.into_iter().filter(|d| !(behind > 0 && d.code == "unknown-anchor")));
+    diagnostics.sort_by_key(|d| d.span.map(|s| s.start));
+    Parsed { documents, diagnostics }
 }
 
-/// One reading. The error is a text of the same length in which the first deviation is mended.
-fn read(source: SourceId, original: &str, text: &str, may_mend: bool) -> Result<Parsed, String> {
+enum Reading {
+    /// To the end.
+    Whole(Box<Builder>),
+    /// To a deviation that this text of the same length doesn't have.
+    Mended(String),
+    /// To an error whose lines, up to `end`, are blank in this text of the same length.
+    Cut { text: String, end: usize },
+}
+
+/// One reading. Errors of syntax go to `faults`, those before `behind` are left out.
+fn read(source: SourceId, original: &str, text: &str, behind: usize, may_change: bool, faults: &mut Vec<Diagnostic>) -> Reading {
     let options = options! {
         emit_comments: false,
         emit_anchor_events: true,
@@ -53,12 +77,25 @@ fn read(source: SourceId, original: &str, text: &str, may_mend: bool) -> Result<
         match event {
             Ok((event, span)) => feed(&mut builder, text, mended, event, &span),
             Err(error) => {
-                let context = Context { source, text, original, at: place(&error, text), last: builder.last.clone(), bracket: builder.innermost() };
+                let context = Context {
+                    source,
+                    text,
+                    original,
+                    at: place(&error, text),
+                    last: builder.last.clone(),
+                    bracket: builder.innermost(),
+                    in_brackets: builder.in_brackets(),
+                };
                 let fault = classify(&error);
-                if may_mend && let Some(better) = mend(&fault, &context) {
-                    return Err(better);
+                if may_change && let Some(better) = mend(&fault, &context) {
+                    return Reading::Mended(better);
                 }
-                builder.diagnostics.push(explain(&fault, &context));
+                if context.at >= behind && !context.follows_failed_alias() {
+                    faults.push(explain(&fault, &context));
+                    if may_change && let Some((text, end)) = cut(&fault, &context) {
+                        return Reading::Cut { text, end };
+                    }
+                }
                 builder.abandon();
                 if !matches!(parser.proceed_next_document(), Ok(true)) {
                     break;
@@ -69,7 +106,7 @@ fn read(source: SourceId, original: &str, text: &str, may_mend: bool) -> Result<
             break;
         }
     }
-    Ok(Parsed { documents: builder.documents, diagnostics: builder.diagnostics })
+    Reading::Whole(Box::new(builder))
 }
 
 fn feed(builder: &mut Builder, text: &str, mended: bool, event: Event<'_>, span: &Span) {
@@ -90,12 +127,13 @@ fn feed(builder: &mut Builder, text: &str, mended: bool, event: Event<'_>, span:
             let properties = properties(anchor, tag);
             builder.scalar(Scalar { text: content, plain: style == ScalarStyle::Plain }, &properties, range.start..end);
         }
-        Event::SequenceStart(_, anchor, tag) => builder.open(false, properties(anchor, tag), range.start),
-        Event::MappingStart(_, anchor, tag) => builder.open(true, properties(anchor, tag), range.start),
+        Event::SequenceStart(style, anchor, tag) => builder.open(false, style == StructureStyle::Flow, properties(anchor, tag), range.start),
+        Event::MappingStart(style, anchor, tag) => builder.open(true, style == StructureStyle::Flow, properties(anchor, tag), range.start),
         Event::SequenceEnd | Event::MappingEnd => builder.close(&range),
         Event::Anchor(id, name) => builder.anchor(id, &name),
         Event::Alias(id) => builder.alias(id, &range),
         Event::UnresolvedAlias(name) => builder.alias_by_name(&name, &range),
+        Event::DocumentStart(..) => builder.document_start(range.start),
         Event::DocumentEnd => builder.document_end(),
         _ => {}
     }
@@ -143,8 +181,8 @@ fn classify(error: &ScanError) -> Fault {
         ErrorKind::UnclosedFlowCollection { open } => Fault::Unclosed(*open),
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => Fault::Mismatched { open: *open, close: *close },
         ErrorKind::MisplacedFlowCollectionEnd => Fault::Misplaced,
-        ErrorKind::ExpectedFlowSequenceSeparator | ErrorKind::UnexpectedEofFlowSequence => Fault::Separator { close: ']' },
-        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::UnexpectedEofFlowMapping => Fault::Separator { close: '}' },
+        ErrorKind::ExpectedFlowSequenceSeparator => Fault::Separator { close: ']' },
+        ErrorKind::ExpectedFlowMappingSeparator => Fault::Separator { close: '}' },
         ErrorKind::MissingAnchorOrAliasName => Fault::NoName,
         ErrorKind::UnknownQuotedScalarEscape
         | ErrorKind::InvalidQuotedScalarHexEscape
@@ -155,7 +193,16 @@ fn classify(error: &ScanError) -> Fault {
         | ErrorKind::UnpairedLowSurrogate => Fault::Escape,
         ErrorKind::CommentNotSeparated => Fault::CommentAttached,
         ErrorKind::CommentInterceptedScalar => Fault::CommentInside,
-        ErrorKind::UndeclaredTagHandle => Fault::Tag,
+        ErrorKind::UndeclaredTagHandle | ErrorKind::InvalidTagTerminator | ErrorKind::UnclosedVerbatimTag => Fault::Tag,
+        ErrorKind::InvalidBlockScalarHeader => Fault::BlockHeader,
+        ErrorKind::BomInsideDocument => Fault::Start('\u{feff}'),
+        ErrorKind::UnexpectedEof
+        | ErrorKind::UnexpectedEofBlockMapping
+        | ErrorKind::UnexpectedEofBlockSequence
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofFlowSequence
+        | ErrorKind::UnexpectedEofImplicitFlowMapping
+        | ErrorKind::ExpectedNodeContent => Fault::NoValue,
         ErrorKind::RecursionLimitExceeded => Fault::TooDeep,
         ErrorKind::BlockEntryInFlowCollection => Fault::DashInBrackets,
         ErrorKind::BlockSequenceEntryNotAllowed => Fault::DashAfterKey,

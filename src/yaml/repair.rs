@@ -17,6 +17,41 @@ pub(super) fn mend(fault: &Fault, context: &Context<'_>) -> Option<String> {
     }
 }
 
+/// The text with the lines of an error of this kind blank, and where they end; `None` if what follows would make no
+/// sense without them.
+pub(super) fn cut(fault: &Fault, context: &Context<'_>) -> Option<(String, usize)> {
+    let line = match fault {
+        Fault::Start(_) | Fault::NoColon | Fault::Escape | Fault::NoName | Fault::Tag | Fault::DashAfterKey | Fault::BlockHeader => {
+            context.line(context.at)
+        }
+        // The value before the colon may have swallowed lines above.
+        Fault::Colon if context.last.end == context.at => context.line(context.last.start),
+        Fault::Colon => context.line(context.at),
+        Fault::AfterQuote => {
+            let open = context.line(context.opening_quote()?);
+            (open == context.line(context.at)).then_some(open)?
+        }
+        _ => return None,
+    };
+    if context.in_brackets {
+        return None;
+    }
+    let text = context.text;
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let width = indent(&text[line.clone()]);
+    // With its children.
+    let mut lines = text[line.start..].split_inclusive('\n');
+    let mut end = line.start + lines.next().map_or(0, str::len);
+    for below in lines {
+        if !below.trim().is_empty() && indent(below) <= width {
+            break;
+        }
+        end += below.len();
+    }
+    let blank: String = text[line.start..end].bytes().map(|b| if b == b'\n' { '\n' } else { ' ' }).collect();
+    Some((format!("{}{blank}{}", &text[..line.start], &text[end..]), end))
+}
+
 /// `"x"#c` and `|# c`: the comment becomes blanks.
 fn comment(context: &Context<'_>) -> Option<String> {
     let end = context.line(context.at).end;
