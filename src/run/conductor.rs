@@ -27,6 +27,16 @@ enum Back {
     Explained(Vec<Event>),
 }
 
+/// Calls that run. Dropped, they are abandoned.
+#[derive(Default)]
+struct Calls(BTreeMap<NodeId, AbortHandle>);
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.0.values().for_each(AbortHandle::abort);
+    }
+}
+
 struct Conductor<'a> {
     ctx: &'a Context,
     plan: &'a Plan,
@@ -35,7 +45,7 @@ struct Conductor<'a> {
     out: Outbox,
     back: mpsc::UnboundedSender<Back>,
     progress: mpsc::Sender<(NodeId, OpProgress)>,
-    calls: BTreeMap<NodeId, AbortHandle>,
+    calls: Calls,
     /// Explanations being written.
     explaining: usize,
     /// Containers that were explained already.
@@ -59,7 +69,7 @@ pub(super) async fn conduct(ctx: &Context, plan: &Plan, observed: &Observed, mut
         out: Outbox::new(ctx.out.clone()),
         back,
         progress,
-        calls: BTreeMap::new(),
+        calls: Calls::default(),
         explaining: 0,
         explained: BTreeSet::new(),
         said: BTreeMap::new(),
@@ -115,7 +125,7 @@ impl Conductor<'_> {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             if let Input::Returned { id, .. } = &input {
-                self.calls.remove(id);
+                self.calls.0.remove(id);
             }
             for effect in self.run.on(input) {
                 inputs.extend(self.carry_out(effect));
@@ -127,7 +137,7 @@ impl Conductor<'_> {
         match effect {
             Effect::Apply(id) => return self.apply(id),
             Effect::Drop(id) => {
-                if let Some(call) = self.calls.remove(&id) {
+                if let Some(call) = self.calls.0.remove(&id) {
                     call.abort();
                 }
             }
@@ -194,7 +204,7 @@ impl Conductor<'_> {
             drop(applied);
             let _ = back.send(Back::Input(Input::Returned { id, result }));
         });
-        self.calls.insert(id, call.abort_handle());
+        self.calls.0.insert(id, call.abort_handle());
         None
     }
 
@@ -305,7 +315,7 @@ impl Conductor<'_> {
 
     fn report_progress(&mut self, id: NodeId, report: OpProgress) {
         let Step::Do(op) = &self.plan.nodes[id].step else { return };
-        if self.calls.contains_key(&id) && self.out.len() < PROGRESS {
+        if self.calls.0.contains_key(&id) && self.out.len() < PROGRESS {
             let part = Some(report.part).filter(|p| !p.is_empty());
             self.out.push(Event::Task { subject: op.subject(), state: TaskState::Working, text: report.text, part, progress: report.progress });
         }

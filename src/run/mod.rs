@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod state_tests;
 mod up;
+mod watch;
 mod why;
 mod words;
 

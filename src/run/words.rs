@@ -159,6 +159,14 @@ pub(super) fn sum_up<'a>(outcomes: impl Iterator<Item = (&'a Node, Outcome)>) ->
     text
 }
 
+/// What goes on running after the command ended.
+pub(super) fn left(names: &[String]) -> String {
+    match names {
+        [] => "Nothing was started.".to_owned(),
+        names => format!("Left running: {}.", list(names)),
+    }
+}
+
 /// Signals by number (signal(7), x86 and ARM).
 const SIGNALS: [&str; 31] = [
     "SIGHUP",
