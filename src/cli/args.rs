@@ -49,6 +49,9 @@ pub struct Globals {
     /// When colours and cursor control are used [env: COMPOSE_ANSI]
     #[arg(long, value_name = "never|always|auto", conflicts_with = "no_ansi")]
     pub ansi: Option<String>,
+    /// How faults in files are shown
+    #[arg(long, value_name = "full|short|json")]
+    pub errors: Option<String>,
     /// Keep networks, volumes, secrets and configs that no service uses
     #[arg(long)]
     pub all_resources: bool,

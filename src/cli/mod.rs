@@ -5,6 +5,7 @@
 
 mod args;
 mod session;
+mod settings;
 mod version;
 
 pub use session::{Input, Session, Signal, Wires};

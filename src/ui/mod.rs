@@ -2,11 +2,13 @@
 
 mod console;
 pub mod diagnostics;
+pub mod human;
 mod live;
 mod logs;
 mod output;
 mod screen;
 mod style;
+pub mod table;
 mod view;
 
 pub use console::{Asker, Console, Shown};
