@@ -3,16 +3,38 @@
 //! [`run`] runs a whole command in process. Everything from outside is in [`Session`], so a test can run any command
 //! with captured output, on an engine of its own and under paused time.
 
+mod app;
 mod args;
+mod change;
+mod config;
+mod down;
+mod exec;
+mod fault;
+mod hints;
+mod logs;
+mod ls;
+mod port_owner;
+mod prompt;
+mod ps;
+mod pull;
 mod session;
 mod settings;
+mod states;
+mod up;
+mod usage;
 mod version;
 
 pub use session::{Input, Session, Signal, Wires};
 
 use crate::exit::Exit;
+use crate::ui::diagnostics::{Drawer, Form};
+use crate::ui::{Output, Paint};
+use app::App;
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
+use fault::Fault;
+use futures::FutureExt;
+use std::time::Duration;
 
 /// A command that has been read, before anything is done.
 #[derive(Debug)]
@@ -30,19 +52,29 @@ pub struct Running {
     args: Args,
 }
 
-/// Reads the command line and does at once what needs no engine: help, version, a bad flag.
+/// Reads the command line and does at once what needs no engine: help, version, `config`, a bad flag.
 pub fn start(session: Session) -> Started {
-    match Args::try_parse_from(&session.args) {
-        Err(error) => Started::Done(bad_usage(&session, &error)),
-        Ok(args) if args.globals.version => Started::Done(version::run(&session, &args::Version { format: "pretty".into(), short: false })),
-        Ok(Args { command: Some(Command::Version(version)), .. }) => Started::Done(version::run(&session, &version)),
+    let args = match Args::try_parse_from(&session.args) {
+        Err(error) => return Started::Done(usage::bad(&session, &error)),
+        Ok(args) if args.globals.version => return Started::Done(version::run(&session, &args::Version::default())),
+        Ok(Args { command: Some(Command::Version(version)), .. }) => return Started::Done(version::run(&session, &version)),
+        Ok(Args { command: Some(Command::Other(words)), .. }) => return Started::Done(usage::unknown(&session, &words)),
         Ok(Args { command: None, .. }) => {
             let help = Args::command().render_help();
-            let text = if session.stdout.is_terminal() { help.ansi().to_string() } else { help.to_string() };
-            Started::Done(print(&session, &text, Exit::Success))
+            return Started::Done(usage::help(&session, &help));
         }
-        Ok(args) => Started::Engine(Box::new(Running { session, args })),
+        Ok(args) => args,
+    };
+    let alone = matches!(args.command, Some(Command::Config(_))) && !app::reads_stdin(&args.globals, &session.environment);
+    let running = Running { session, args };
+    if alone {
+        // It never waits for anything, so one poll is all it takes.
+        if let Some(exit) = running.finish().now_or_never() {
+            return Started::Done(exit);
+        }
+        unreachable!("`config` waits for nothing");
     }
+    Started::Engine(Box::new(running))
 }
 
 /// Runs a command from beginning to end.
@@ -56,27 +88,60 @@ pub async fn run(session: Session) -> Exit {
 impl Running {
     /// Runs the command to its end.
     pub async fn finish(self) -> Exit {
-        let name = match &self.args.command {
-            Some(Command::Other(words)) => words.first().cloned().unwrap_or_default(),
-            command => format!("{command:?}").split(['(', ' ']).nth(1).unwrap_or_default().to_lowercase(),
+        let (mut app, signals) = match App::new(self.session, &self.args) {
+            Ok(parts) => parts,
+            Err((stderr, fault)) => return early(&stderr, fault),
         };
-        let _ = self.session.stderr.write_now(format!("error: `{name}` is not available yet\n").as_bytes());
-        Exit::Failure
+        let signals = app.signals(signals);
+        let command = async {
+            match dispatch(&mut app, &self.args).await {
+                Ok(exit) => exit,
+                Err(fault) => app.tell(fault).await,
+            }
+        };
+        tokio::pin!(command);
+        tokio::select! {
+            biased;
+            exit = &mut command => exit,
+            // The third Ctrl-C leaves, at the latest a moment after the command was told.
+            () = signals => tokio::time::timeout(Duration::from_millis(200), command).await.unwrap_or(Exit::Interrupted),
+        }
     }
 }
 
-/// Help that was asked for goes to standard output; what is wrong with the arguments goes to standard error.
-fn bad_usage(session: &Session, error: &clap::Error) -> Exit {
-    let (output, exit) = if error.use_stderr() { (&session.stderr, Exit::Failure) } else { (&session.stdout, Exit::Success) };
-    let text = error.render();
-    let text = if output.is_terminal() { text.ansi().to_string() } else { text.to_string() };
-    // Nobody can be told that nobody listens.
-    let _ = output.write_now(text.as_bytes());
-    exit
+async fn dispatch(app: &mut App, args: &Args) -> Result<Exit, Fault> {
+    if args.globals.verbose {
+        app.console.note("warning: --verbose says nothing more yet\n").await;
+    }
+    match &args.command {
+        Some(Command::Up(args)) => up::run(app, args).await,
+        Some(Command::Create(args)) => up::create(app, args).await,
+        Some(Command::Down(args)) => down::run(app, args).await,
+        Some(Command::Ps(args)) => ps::run(app, args).await,
+        Some(Command::Logs(args)) => logs::run(app, args).await,
+        Some(Command::Exec(args)) => exec::run(app, args).await,
+        Some(Command::Start(args)) => states::start(app, args).await,
+        Some(Command::Stop(args)) => states::stop(app, args).await,
+        Some(Command::Restart(args)) => states::restart(app, args).await,
+        Some(Command::Kill(args)) => states::kill(app, args).await,
+        Some(Command::Rm(args)) => states::rm(app, args).await,
+        Some(Command::Pause(args)) => states::pause(app, args).await,
+        Some(Command::Unpause(args)) => states::unpause(app, args).await,
+        Some(Command::Pull(args)) => pull::run(app, args).await,
+        Some(Command::Ls(args)) => ls::run(app, args).await,
+        Some(Command::Config(args)) => config::run(app, args).await,
+        // Done before.
+        Some(Command::Version(_) | Command::Other(_)) | None => Ok(Exit::Success),
+    }
 }
 
-/// Prints `text` on standard output.
-fn print(session: &Session, text: &str, exit: Exit) -> Exit {
-    let _ = session.stdout.write_now(text.as_bytes());
-    exit
+/// Tells what is wrong before there is a console.
+fn early(stderr: &Output, fault: Fault) -> Exit {
+    if let Fault::Findings(findings) = fault {
+        let sources = crate::diag::SourceMap::new();
+        let drawer = Drawer { sources: &sources, form: Form::Full, paint: Paint(stderr.is_terminal()), width: 100 };
+        // Nobody can be told that nobody listens.
+        let _ = stderr.write_now(drawer.all(&findings).as_bytes());
+    }
+    Exit::Failure
 }

@@ -3,7 +3,7 @@
 use super::live::TICK;
 use super::logs::LogStyle;
 use super::output::{Output, Pipe, Size};
-use super::screen::{Look, Screen};
+use super::screen::{Advice, Look, Screen};
 use crate::diag::{Diagnostic, SourceMap};
 use crate::world::{Event, Stream};
 use std::future::Future;
@@ -73,6 +73,11 @@ impl Console {
     /// The texts that findings point into from now on.
     pub fn set_sources(&mut self, sources: Arc<SourceMap>) {
         self.screen.sources = sources;
+    }
+
+    /// Asks `advice` what to do about findings that don't say it themselves.
+    pub fn set_advice(&mut self, advice: impl Fn(&Diagnostic) -> Option<String> + Send + 'static) {
+        self.screen.advice = Some(Advice(Box::new(advice)));
     }
 
     /// For questions in the middle of a view.

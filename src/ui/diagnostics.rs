@@ -114,6 +114,9 @@ impl Drawer<'_> {
     fn placeless(&self, diagnostic: &Diagnostic) -> String {
         let indented = |text: &str| clean(text).trim_end().replace('\n', "\n  ");
         let mut text = format!("{}: {}\n", self.word(diagnostic.severity), indented(&diagnostic.message));
+        if let Some(label) = &diagnostic.label {
+            let _ = writeln!(text, "  {}", indented(label));
+        }
         if let Some(help) = &diagnostic.help {
             let _ = writeln!(text, "  {}: {}", self.paint.paint(CYAN, "help"), indented(help));
         }

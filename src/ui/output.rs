@@ -2,7 +2,11 @@
 
 use crate::world::Stream;
 use std::io::{self, Write};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+use tokio::task::JoinHandle;
 
 /// Columns and rows of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,11 @@ impl Output {
         self.terminal
     }
 
+    /// The same stream for who writes asynchronously.
+    pub fn writer(&self) -> Writer {
+        Writer { output: self.clone(), writing: None }
+    }
+
     /// Writes all of `bytes` and flushes, on this thread.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<()> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +87,8 @@ impl Output {
         if bytes.is_empty() {
             return Ok(());
         }
-        let result = if self.may_block {
+        // Commands that need no engine run without a runtime; nothing else waits for their output then.
+        let result = if self.may_block && tokio::runtime::Handle::try_current().is_ok() {
             let (output, chunk) = (self.clone(), std::mem::take(bytes));
             let written = tokio::task::spawn_blocking(move || {
                 let result = output.write_now(&chunk);
@@ -96,6 +106,39 @@ impl Output {
         };
         bytes.clear();
         result
+    }
+}
+
+/// An [`Output`] for who writes asynchronously.
+#[derive(Debug)]
+pub struct Writer {
+    output: Output,
+    /// A write that goes on, on a thread of its own.
+    writing: Option<JoinHandle<io::Result<usize>>>,
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.output.may_block {
+            return Poll::Ready(self.output.write_now(bytes).map(|()| bytes.len()));
+        }
+        let output = self.output.clone();
+        let writing = self.writing.get_or_insert_with(|| {
+            let chunk = bytes.to_vec();
+            tokio::task::spawn_blocking(move || output.write_now(&chunk).map(|()| chunk.len()))
+        });
+        let result = ready!(Pin::new(writing).poll(context));
+        self.writing = None;
+        Poll::Ready(result.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into())))
+    }
+
+    /// Every write flushes.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -40,12 +40,22 @@ pub struct Look {
     pub findings: Form,
 }
 
+/// What to do about a finding that doesn't say it itself.
+pub(crate) struct Advice(pub(crate) Box<dyn Fn(&Diagnostic) -> Option<String> + Send>);
+
+impl std::fmt::Debug for Advice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Advice")
+    }
+}
+
 /// Everything that is decided about what a user sees.
 #[derive(Debug)]
 pub(crate) struct Screen {
     pub(crate) look: Look,
     /// The texts that findings point into.
     pub(crate) sources: Arc<SourceMap>,
+    pub(crate) advice: Option<Advice>,
     /// The word in the headline.
     pub(crate) title: String,
     pub(crate) size: Size,
@@ -65,6 +75,7 @@ impl Screen {
         Self {
             look,
             sources: Arc::default(),
+            advice: None,
             title: String::new(),
             size,
             view: View::default(),
@@ -175,21 +186,30 @@ impl Screen {
     }
 
     /// Shows a finding.
-    pub(crate) fn diagnostic(&mut self, diagnostic: &Diagnostic) {
-        let form = if self.look.progress == ProgressMode::Json { Form::Json } else { self.look.findings };
-        let sources = Arc::clone(&self.sources);
-        let drawer = Drawer { sources: &sources, form, paint: Paint(self.look.colour_err), width: usize::from(self.size.columns) };
-        let text = drawer.one(diagnostic);
+    fn diagnostic(&mut self, diagnostic: &Diagnostic) {
+        let advised = self.advised(diagnostic);
+        let text = self.drawer().one(&advised);
         self.say(Stream::Stderr, &text);
     }
 
     /// Shows several findings and how many there are.
     pub(crate) fn diagnostics(&mut self, diagnostics: &[Diagnostic]) {
-        let form = if self.look.progress == ProgressMode::Json { Form::Json } else { self.look.findings };
-        let sources = Arc::clone(&self.sources);
-        let drawer = Drawer { sources: &sources, form, paint: Paint(self.look.colour_err), width: usize::from(self.size.columns) };
-        let text = drawer.all(diagnostics);
+        let advised: Vec<Diagnostic> = diagnostics.iter().map(|d| self.advised(d)).collect();
+        let text = self.drawer().all(&advised);
         self.say(Stream::Stderr, &text);
+    }
+
+    fn drawer(&self) -> Drawer<'_> {
+        let form = if self.look.progress == ProgressMode::Json { Form::Json } else { self.look.findings };
+        Drawer { sources: &self.sources, form, paint: Paint(self.look.colour_err), width: usize::from(self.size.columns) }
+    }
+
+    fn advised(&self, diagnostic: &Diagnostic) -> Diagnostic {
+        let mut diagnostic = diagnostic.clone();
+        if diagnostic.help.is_none() {
+            diagnostic.help = self.advice.as_ref().and_then(|advice| advice.0(&diagnostic));
+        }
+        diagnostic
     }
 
     /// Prints text that stays, above the live view.

@@ -1,0 +1,81 @@
+//! What all commands have in common that plan something and carry it out.
+
+use super::app::{App, Known, Unread};
+use super::fault::Fault;
+use super::port_owner;
+use super::prompt::Prompt;
+use crate::diag::Diagnostic;
+use crate::engine::Engine;
+use crate::exit::Exit;
+use crate::plan::{self, Plan};
+use crate::run::{self, Cause, Options, Report};
+use crate::ui::LogStyle;
+use crate::world::{ErrorKind, ObserveQuery, Observed};
+use std::sync::Arc;
+
+/// Observes, plans and carries out; with `--dry-run` the plan is only shown.
+pub(crate) async fn change<P>(app: &mut App, title: &str, project: &str, query: &ObserveQuery, options: &Options, plan: P) -> Result<Exit, Fault>
+where
+    P: AsyncFnMut(&Observed, bool, &mut Prompt) -> Result<Plan, Vec<Diagnostic>>,
+{
+    let engine = app.connect().await?;
+    let mut plan = plan;
+    if app.globals.dry_run {
+        let observed = app.observe(&engine, query).await?;
+        let plan = plan(&observed, false, &mut app.prompt).await?;
+        return show_plan(app, &plan).await;
+    }
+    let report = app
+        .show(title, LogStyle::default(), &engine, project, Unread::Interrupt, async |context, interrupts, prompt: &mut Prompt| {
+            let plan = async |observed: &Observed, fetched: bool| plan(observed, fetched, prompt).await;
+            run::change(&context, query, plan, options, &interrupts).await
+        })
+        .await??;
+    after(app, &engine, &report).await;
+    Ok(report.exit())
+}
+
+/// Prints what would be done.
+pub(crate) async fn show_plan(app: &mut App, plan: &Plan) -> Result<Exit, Fault> {
+    if !plan.notes.is_empty() {
+        app.console.findings(&plan.notes).await;
+    }
+    if plan.notes.iter().any(Diagnostic::is_error) {
+        return Ok(Exit::Failure);
+    }
+    app.print(&plan::print(plan)).await
+}
+
+/// Says more about what went wrong, where more can be found out.
+pub(crate) async fn after(app: &mut App, engine: &Arc<dyn Engine>, report: &Report) {
+    let taken = report.failures.iter().filter_map(|f| match &f.cause {
+        Cause::Engine(error) if error.kind == ErrorKind::PortTaken => Some(error.to_string()),
+        _ => None,
+    });
+    let mut told = Vec::new();
+    for message in taken.collect::<Vec<_>>() {
+        if let Some(owner) = port_owner::find(engine, &message).await
+            && !told.contains(&owner)
+        {
+            app.console.note(&format!("  help: {owner}\n")).await;
+            told.push(owner);
+        }
+    }
+}
+
+/// The query for commands that need nothing but the project's own things.
+pub(crate) fn own(project: &str) -> ObserveQuery {
+    ObserveQuery { project: Some(project.to_owned()), ..ObserveQuery::default() }
+}
+
+/// As [`own`], but only containers.
+pub(crate) fn containers(project: &str) -> ObserveQuery {
+    ObserveQuery { containers_only: true, ..own(project) }
+}
+
+impl Known {
+    /// The project, if it was loaded.
+    pub(crate) fn project(&self) -> Option<&crate::model::Project> {
+        self.loaded.as_ref().map(|l| &l.project)
+    }
+}

@@ -1,0 +1,44 @@
+//! Questions that are answered with yes or no.
+
+use super::Input;
+use super::settings::truth;
+use crate::ui::Asker;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+/// Asks the user.
+pub(crate) struct Prompt {
+    asker: Asker,
+    input: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    terminal: bool,
+}
+
+impl std::fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prompt").field("terminal", &self.terminal).finish_non_exhaustive()
+    }
+}
+
+impl Prompt {
+    pub(crate) fn new(asker: Asker, input: Input) -> Self {
+        Self { asker, input: Some(BufReader::new(input.reader)), terminal: input.terminal }
+    }
+
+    /// Asks; the end of the input is a no.
+    pub(crate) async fn confirm(&mut self, question: &str) -> bool {
+        self.asker.show(format!("{question} [y/N] ")).await;
+        let mut line = String::new();
+        if let Some(input) = &mut self.input {
+            let _ = input.read_line(&mut line).await;
+        }
+        // Who answers through a pipe leaves no line break on the screen.
+        if !self.terminal || line.is_empty() {
+            self.asker.show("\n").await;
+        }
+        truth(&line)
+    }
+
+    /// Standard input itself, for who reads all of it.
+    pub(crate) fn take_input(&mut self) -> Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>> {
+        self.input.take()
+    }
+}
