@@ -49,7 +49,7 @@ impl App {
     /// Takes a session apart. Signals are to be passed on to the interrupter.
     pub(crate) fn new(session: Session, args: &Args) -> Result<(Self, mpsc::Receiver<Signal>), (Output, Fault)> {
         let terminals = Terminals { stdin: session.stdin.terminal, stdout: session.stdout.is_terminal(), stderr: session.stderr.is_terminal() };
-        let settings = Settings::resolve(&args.globals, &session.environment, terminals).map_err(|e| (session.stderr.clone(), Fault::from(e)))?;
+        let settings = Settings::resolve(&args.globals, &session.environment, terminals).map_err(|fault| (session.stderr.clone(), fault))?;
         let mut console = Console::new(session.stdout.clone(), session.stderr.clone(), session.size.clone(), settings.look);
         let facts = hints::Facts::new(&session.environment, &args.globals);
         console.set_advice(move |finding| hints::advice(finding, &facts));

@@ -1,6 +1,7 @@
 //! Options and variables → settings. Pure.
 
 use super::args::Globals;
+use super::fault::Fault;
 use crate::diag::Diagnostic;
 use crate::engine::registry::EngineRequest;
 use crate::ui::diagnostics::Form;
@@ -35,7 +36,7 @@ impl Settings {
     ///
     /// # Errors
     /// A value that can't be understood, or two that can't be had together.
-    pub(crate) fn resolve(globals: &Globals, environment: &BTreeMap<String, String>, terminals: Terminals) -> Result<Self, Diagnostic> {
+    pub(crate) fn resolve(globals: &Globals, environment: &BTreeMap<String, String>, terminals: Terminals) -> Result<Self, Fault> {
         let var = |name: &str| environment.get(name).map(String::as_str).filter(|v| !v.is_empty());
         let parallel = match (globals.parallel, var("COMPOSE_PARALLEL_LIMIT")) {
             (Some(n), _) => n,
@@ -63,9 +64,9 @@ impl Settings {
 }
 
 /// How things are shown.
-fn look<'v>(globals: &Globals, var: &impl Fn(&str) -> Option<&'v str>, terminals: Terminals) -> Result<Look, Diagnostic> {
+fn look<'v>(globals: &Globals, var: &impl Fn(&str) -> Option<&'v str>, terminals: Terminals) -> Result<Look, Fault> {
     let bad = |what: &str, value: &str, known: &str| {
-        Diagnostic::error("bad-setting", format!("{what} {value:?} is not known")).help(format!("it can be {known}"))
+        Fault::from(Diagnostic::error("bad-setting", format!("{what} {value:?} is not known")).help(format!("it can be {known}")))
     };
     let ansi = if globals.no_ansi { "never" } else { globals.ansi.as_deref().or_else(|| var("COMPOSE_ANSI")).unwrap_or("auto") };
     let dumb = var("TERM") == Some("dumb");
@@ -76,7 +77,8 @@ fn look<'v>(globals: &Globals, var: &impl Fn(&str) -> Option<&'v str>, terminals
         "auto" => (None, var("NO_COLOR").map(|_| false)),
         other => return Err(bad("--ansi", other, "`never`, `always` or `auto`")),
     };
-    let clash = |a: &str, b: &str| Diagnostic::error("bad-setting", format!("{a} and {b} can't be had together")).help("leave one of them out");
+    let clash =
+        |a: &str, b: &str| Fault::from(Diagnostic::error("bad-setting", format!("{a} and {b} can't be had together")).help("leave one of them out"));
     let progress = match globals.progress.as_deref().or_else(|| var("COMPOSE_PROGRESS")).unwrap_or("auto") {
         "auto" if terminals.stderr && control != Some(false) => ProgressMode::Tty,
         "auto" => ProgressMode::Plain,
@@ -119,7 +121,7 @@ mod tests {
     fn settings(globals: Globals, vars: &[(&str, &str)], terminal: bool) -> Result<Settings, String> {
         let environment = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let terminals = Terminals { stdin: terminal, stdout: terminal, stderr: terminal };
-        Settings::resolve(&globals, &environment, terminals).map_err(|d| d.message)
+        Settings::resolve(&globals, &environment, terminals).map_err(|fault| format!("{fault:?}"))
     }
 
     fn look(globals: Globals, vars: &[(&str, &str)], terminal: bool) -> (ProgressMode, bool) {

@@ -41,7 +41,9 @@ pub struct Look {
 }
 
 /// What to do about a finding that doesn't say it itself.
-pub(crate) struct Advice(pub(crate) Box<dyn Fn(&Diagnostic) -> Option<String> + Send>);
+pub(crate) struct Advice(pub(crate) Box<Advise>);
+
+type Advise = dyn Fn(&Diagnostic) -> Option<String> + Send;
 
 impl std::fmt::Debug for Advice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
