@@ -67,18 +67,19 @@ mod socket {
     async fn first(request: &EngineRequest, config: &ClientConfig, candidates: Vec<Endpoint>, what: &str) -> Result<Arc<dyn Engine>, EngineError> {
         let mut failures = Vec::new();
         for endpoint in candidates {
+            let place = format!("{} ({})", endpoint.address, endpoint.origin);
             match DockerEngine::connect(endpoint, &request.environment, config).await {
                 Ok(engine) => return Ok(Arc::new(engine)),
-                Err(error) => failures.push(error),
+                Err(error) => failures.push((place, error)),
             }
         }
         match failures.len() {
-            1 => Err(failures.remove(0)),
+            1 => Err(failures.remove(0).1),
             _ => {
                 // A socket that is there but can't be used says more than one that isn't.
-                let kind = failures.iter().map(|e| e.kind).find(|k| *k != ErrorKind::Unreachable).unwrap_or(ErrorKind::Unreachable);
-                let tried = failures.iter().map(|e| format!("\n  {e}")).collect::<String>();
-                Err(EngineError::new(kind, format!("no {what} answers")).because(tried.trim_start().to_owned()))
+                let kind = failures.iter().map(|(_, e)| e.kind).find(|k| *k != ErrorKind::Unreachable).unwrap_or(ErrorKind::Unreachable);
+                let tried = failures.into_iter().map(|(place, e)| format!("\n  {place}: {}", e.source.unwrap_or(e.what)));
+                Err(EngineError::new(kind, format!("no {what} answers")).because(tried.collect::<String>()))
             }
         }
     }

@@ -124,11 +124,19 @@ impl Client {
                     .because("it takes the connection and then says nothing; restart it")
             })?
             .map_err(|f| f.explain("greet the engine"))?;
-        let hello = read_hello(response.status(), response.headers(), wanted).map_err(|e| match e {
-            Some(error) => error,
-            None => strange(&format!("it answers a ping with {}", response.status())),
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|e| strange(&e.to_string()))?.to_bytes();
+        let hello = read_hello(parts.status, &parts.headers, wanted).map_err(|known| {
+            known.unwrap_or_else(|| {
+                // An answer to the wrong question: plain HTTP where TLS is spoken.
+                let tls = String::from_utf8_lossy(&body).contains("HTTPS server");
+                strange(&if tls {
+                    "it wants TLS: DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH".to_owned()
+                } else {
+                    format!("it answers a ping with {}", parts.status)
+                })
+            })
         })?;
-        response.into_body().collect().await.map_err(|e| strange(&e.to_string()))?;
         inner.keep(sender);
         inner.prefix = format!("/v{}", hello.api);
         Ok((Self(Arc::new(inner)), hello))
@@ -251,7 +259,7 @@ impl Inner {
                 Err(mut error) => match error.take_message() {
                     // Nothing of it was sent: the connection had died in the pool.
                     Some(unsent) if !fresh => request = unsent,
-                    _ => return Err(self.lost(error.into_error())),
+                    _ => return Err(self.lost(error.into_error()).await),
                 },
             }
         }
@@ -265,9 +273,9 @@ impl Inner {
     }
 
     /// A connection broke off. Where a child process carried it, that has the reason.
-    fn lost(&self, error: hyper::Error) -> Failure {
-        match self.dialer.last_words() {
-            Some(words) => Failure::Unreachable(self.dialer.explain(&std::io::Error::other(words))),
+    async fn lost(&self, error: hyper::Error) -> Failure {
+        match self.dialer.last_words().await {
+            Some(words) => Failure::Unreachable(self.dialer.explain(&std::io::Error::other(format!("ssh says: {words}")))),
             None => Failure::lost(error),
         }
     }

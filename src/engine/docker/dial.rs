@@ -6,18 +6,21 @@ use crate::world::{EngineError, ErrorKind};
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
 
 /// How long a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How much of what ssh says is kept.
 const LAST_WORDS: u64 = 4096;
+
+/// How long ssh may take to say them once the connection is closed.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes both ways.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -29,8 +32,8 @@ pub struct Dialer {
     tls: Option<Tls>,
     /// Environment of ssh: the one that was given, not the process's.
     environment: Vec<(String, String)>,
-    /// What ssh said on standard error.
-    last_words: Arc<Mutex<String>>,
+    /// What ssh said on standard error; `None` until a child has said all.
+    last_words: watch::Sender<Option<String>>,
 }
 
 impl Dialer {
@@ -40,7 +43,7 @@ impl Dialer {
     /// TLS files that can't be used.
     pub fn new(endpoint: Endpoint, environment: Vec<(String, String)>) -> Result<Self, EngineError> {
         let tls = endpoint.tls.as_ref().map(Tls::new).transpose()?;
-        Ok(Self { endpoint, tls, environment, last_words: Arc::default() })
+        Ok(Self { endpoint, tls, environment, last_words: watch::Sender::new(None) })
     }
 
     /// Where it connects to.
@@ -68,7 +71,8 @@ impl Dialer {
     fn ssh(&self, user: Option<&str>, host: &str, port: Option<u16>, socket: Option<&str>) -> io::Result<Box<dyn Io>> {
         let mut command = Command::new("ssh");
         command.env_clear().envs(self.environment.iter().map(|(k, v)| (k, v)));
-        command.args(["-T", "-o", "ConnectTimeout=30"]);
+        // Nobody is there to answer a question.
+        command.args(["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30"]);
         if let Some(user) = user {
             command.args(["-l", user]);
         }
@@ -88,42 +92,39 @@ impl Dialer {
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(io::Error::other("ssh has no pipes"));
         };
-        let words = Arc::clone(&self.last_words);
+        let words = self.last_words.clone();
         tokio::spawn(async move {
             let mut said = Vec::new();
             // Whatever was read until then is worth keeping.
             let _ = stderr.take(LAST_WORDS).read_to_end(&mut said).await;
-            let said = String::from_utf8_lossy(&said).trim().to_owned();
-            if !said.is_empty() {
-                *words.lock().unwrap_or_else(PoisonError::into_inner) = said;
-            }
+            words.send_replace(Some(String::from_utf8_lossy(&said).trim().to_owned()));
         });
         Ok(Box::new(Piped { stdin: Some(stdin), stdout, _child: child }))
     }
 
-    /// What a child process that carries connections said last.
-    pub fn last_words(&self) -> Option<String> {
-        Some(self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone()).filter(|w| !w.is_empty())
+    /// What a child process that carried a connection said before it ended. It may have closed the connection before
+    /// it said why.
+    pub async fn last_words(&self) -> Option<String> {
+        if !matches!(self.endpoint.address, Address::Ssh { .. }) {
+            return None;
+        }
+        let mut words = self.last_words.subscribe();
+        let said = tokio::time::timeout(LAST_WORDS_TIMEOUT, words.wait_for(Option::is_some)).await.ok()?.ok()?.clone();
+        said.filter(|w| !w.is_empty())
     }
 
     /// Why there is no connection, in words: what was tried, what went wrong, what to do.
     pub fn explain(&self, error: &io::Error) -> EngineError {
         use io::ErrorKind as Io;
-        let words = self.last_words().unwrap_or_default();
         let (kind, why) = match (&self.endpoint.address, error.kind()) {
-            (Address::Unix(_), Io::NotFound) => {
-                (ErrorKind::Unreachable, "there is no such socket: the engine isn't running, or it is elsewhere".to_owned())
-            }
+            (Address::Unix(_), Io::NotFound) => (ErrorKind::Unreachable, "there is no such socket; start the engine, or say where it is".to_owned()),
             (Address::Unix(path), Io::PermissionDenied) => {
-                let group = if path.ends_with("docker.sock") { ": join the group `docker`, then log in anew" } else { "" };
+                let group = if path.ends_with("docker.sock") { "; join the group `docker` and log in anew" } else { "" };
                 (ErrorKind::Denied, format!("you may not use that socket{group}"))
             }
-            (Address::Unix(_), Io::ConnectionRefused) => {
-                (ErrorKind::Unreachable, "the socket is there, but no engine listens on it: start it".to_owned())
-            }
+            (Address::Unix(_), Io::ConnectionRefused) => (ErrorKind::Unreachable, "no engine listens on that socket; start it".to_owned()),
             (Address::Tcp { .. }, Io::ConnectionRefused) => (ErrorKind::Unreachable, "nothing listens there".to_owned()),
             (Address::Tcp { .. }, Io::TimedOut) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
-            (Address::Ssh { .. }, _) if !words.is_empty() => (ErrorKind::Unreachable, format!("ssh says: {words}")),
             _ => (ErrorKind::Unreachable, plain(error)),
         };
         EngineError::new(kind, format!("can't reach the engine at {} ({})", self.endpoint.address, self.endpoint.origin)).because(why)

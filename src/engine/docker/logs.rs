@@ -158,6 +158,12 @@ impl Lines {
                 self.piece = piece.freeze();
             }
         }
+        // A terminal ends its lines with both; nobody who reads a log wants that.
+        if bytes.ends_with(b"\r\n") {
+            let mut plain = BytesMut::from(&bytes[..bytes.len() - 2]);
+            plain.extend_from_slice(b"\n");
+            bytes = plain.freeze();
+        }
         LogChunk { stream: Stream::Stdout, time, bytes }
     }
 }
@@ -276,7 +282,7 @@ mod tests {
     fn a_terminals_lines_come_out_whole_however_they_are_cut() {
         let all = format!("{STAMP} one\r\n{STAMP} \r\n{STAMP} unfinished");
         let want = lines(&[all.as_bytes()]);
-        assert_eq!(want.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>(), [&b"one\r\n"[..], b"\r\n", b"unfinished"]);
+        assert_eq!(want.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>(), [&b"one\n"[..], b"\n", b"unfinished"]);
         assert!(want.iter().all(|c| c.time.is_some()));
         for cut in 0..all.len() {
             assert_eq!(lines(&[&all.as_bytes()[..cut], &all.as_bytes()[cut..]]), want, "cut at {cut}");
