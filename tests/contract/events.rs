@@ -55,9 +55,9 @@ async fn a_stop_is_told(lab: &Lab) {
     while !missing.is_empty() {
         let event = events.next().await;
         let word = word(&event.kind);
-        assert_eq!(word == "kill", missing.len() == 3, "a stop begins with its signal: {event:?}");
-        assert!(missing.contains(&word), "{event:?}");
-        missing.retain(|w| *w != word);
+        // Not every engine tells of the signal, but where it does that is the beginning.
+        assert!(missing.contains(&word) && (word != "kill" || missing.len() == 3), "{event:?}");
+        missing.retain(|w| *w != word && *w != "kill");
     }
 }
 

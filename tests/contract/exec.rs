@@ -1,6 +1,6 @@
 //! Commands inside containers: codes, streams, input, terminals.
 
-use crate::lab::{Lab, read_all, text};
+use crate::lab::{Lab, Verdict, read_all, text};
 use consort::world::{ErrorKind, ExecSession, ExecSpec, HookSpec, Op, Stream};
 use futures::stream::StreamExt;
 use std::collections::BTreeMap;
@@ -132,8 +132,14 @@ async fn failed_code(lab: &Lab, command: &str) -> i64 {
     }
 }
 
-async fn an_absent_command_is_127(lab: &Lab) {
-    assert_eq!(failed_code(lab, "no-such-program").await, 127);
+async fn an_absent_command_is_127(lab: &Lab) -> Verdict {
+    match failed_code(lab, "no-such-program").await {
+        126 if lab.real => Verdict::NotCapable("telling an absent command (127) from one that can't be run (126)"),
+        code => {
+            assert_eq!(code, 127);
+            Verdict::Good
+        }
+    }
 }
 
 async fn what_cannot_be_run_is_126(lab: &Lab) {

@@ -255,6 +255,8 @@ impl Lab {
         }
         let id = container.id.clone().unwrap_or_default();
         let all = events.until(|e| e.container.id == id && matches!(e.kind, EventKind::Died { .. })).await;
+        // Lists may lag behind events; this waits until the engine has done with the death.
+        self.inspect(container).await;
         match all.last().map(|e| e.kind.clone()) {
             Some(EventKind::Died { exit_code }) => exit_code,
             other => panic!("{other:?}"),

@@ -1,6 +1,7 @@
 //! Create, start, stop, kill, pause, restart, rename, remove; what is refused, and what was done already.
 
 use crate::lab::{IMAGE, Lab, OTHER_IMAGE, Verdict, image_query};
+use crate::support::environment;
 use consort::world::{ErrorKind, EventKind, ExecSpec, LogQuery, ObserveQuery, Op, State, Target};
 
 crate::cases![
@@ -19,7 +20,7 @@ crate::cases![
     the_timeout_of_the_container_counts,
     a_timeout_of_nought_kills_at_once,
     a_kill_sends_any_signal,
-    a_kill_of_a_stopped_container_is_a_conflict,
+    a_kill_of_a_stopped_container_changes_nothing,
     a_paused_container_is_frozen,
     a_restart_is_a_new_run,
     a_restart_starts_a_stopped_container,
@@ -44,7 +45,7 @@ async fn a_new_container_is_seen_as_created(lab: &Lab) {
     assert_eq!((seen.project(), seen.service(), seen.number()), (lab.project.as_str(), "web", Some(1)));
     assert_eq!(seen.label("color"), Some("blue = green"));
     assert_eq!(seen.label(consort::world::label::CONFIG_HASH), Some("0".repeat(64).as_str()));
-    assert_eq!(seen.image, IMAGE);
+    assert!(seen.image.ends_with(IMAGE), "{}", seen.image);
     assert!(seen.created.0 > 0 && !seen.image_id.is_empty());
     assert_eq!(lab.inspect(&target).await.state, Some(State::Created));
 }
@@ -124,7 +125,7 @@ async fn an_absent_container_is_not_found(lab: &Lab) {
 }
 
 async fn exit_codes_are_kept(lab: &Lab) {
-    let target = lab.run("web", "exit 37").await;
+    let target = lab.run("web", "sleep 0.3; exit 37").await;
     assert_eq!(lab.exited(&target).await, 37);
     let seen = lab.observed(&target).await;
     assert_eq!(seen.state, State::Exited);
@@ -183,10 +184,9 @@ async fn a_kill_sends_any_signal(lab: &Lab) {
     assert_eq!(lab.inspect(&target).await.exit_code, 137);
 }
 
-async fn a_kill_of_a_stopped_container_is_a_conflict(lab: &Lab) {
+async fn a_kill_of_a_stopped_container_changes_nothing(lab: &Lab) {
     let target = lab.create(&lab.spec("web", "true")).await;
-    let error = lab.bad(&Op::KillContainer { container: target, signal: "SIGKILL".into() }).await;
-    assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+    assert!(!lab.kill(&target, "SIGKILL").await.changed);
 }
 
 async fn a_paused_container_is_frozen(lab: &Lab) -> Verdict {
@@ -317,21 +317,24 @@ async fn an_unknown_image_cannot_be_pulled(lab: &Lab) -> Verdict {
     if !lab.engine.capabilities().pull {
         return Verdict::NotCapable("pulling");
     }
-    let error = lab.bad(&Op::PullImage { reference: "busybox:no-such-tag".into(), platform: None }).await;
-    assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied), "{error:?}");
-    assert!(error.to_string().contains("no-such-tag"), "{error}");
+    // A registry that surely answers; without one, the failure to reach any is as good.
+    let registry = environment("CONSORT_TEST_REGISTRY").filter(|_| lab.real);
+    let reference = registry.as_ref().map_or("busybox:no-such-tag".to_owned(), |r| format!("{r}/library/busybox:no-such-tag"));
+    let error = lab.bad(&Op::PullImage { reference, platform: None }).await;
+    assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied) || lab.real && registry.is_none(), "{error:?}");
+    assert!(error.to_string().contains("no-such-tag") || registry.is_none(), "{error}");
     Verdict::Good
 }
 
 async fn an_abandoned_op_goes_on(lab: &Lab) {
-    let target = lab.run_ready("web", "trap '' TERM; echo ready; while true; do sleep 1; done").await;
+    let target = lab.run_ready("web", "trap 'echo heard' TERM; echo ready; while true; do sleep 0.2; done").await;
     let mut events = lab.events().await;
-    let stop = Op::StopContainer { container: target.clone(), timeout: Some(1) };
-    // Given up as soon as the engine has begun.
+    let stop = Op::StopContainer { container: target.clone(), timeout: Some(2) };
+    // Given up as soon as the container has heard of it.
     tokio::select! {
         biased;
-        _ = lab.apply(&stop) => panic!("the stop can't be over yet"),
-        _ = events.until(|e| matches!(e.kind, EventKind::Killed { .. })) => {}
+        outcome = lab.apply(&stop) => panic!("the stop can't be over yet: {outcome:?}"),
+        () = lab.wait_for_line(&target, "heard") => {}
     }
     events.until(|e| matches!(e.kind, EventKind::Died { .. })).await;
     assert_eq!(lab.ran(&lab.spec("next", "true")).await.code, 0, "the engine is well");

@@ -34,8 +34,8 @@ impl Sim {
             Op::CreateNetwork(spec) => {
                 let script = self.thing_script(&spec.labels, |s| s.networks.get(&spec.name).cloned());
                 self.prelude(&format!("network {}", spec.name), "create", &script.words(), script.create_takes).await?;
-                let id = self.lock().create_network(spec)?;
-                Ok(Applied { id: Some(id), ..done() })
+                let (id, made) = self.lock().create_network(spec)?;
+                Ok(Applied { id: Some(id), ..changed(made) })
             }
             Op::RemoveNetwork { name, id } => {
                 let labels = self.lock().networks.get(name).map(|n| n.spec.labels.clone()).unwrap_or_default();
@@ -65,8 +65,7 @@ impl Sim {
             }
             Op::ConnectNetwork { container, endpoint } => {
                 let id = self.known(container, "connect", |_| Duration::ZERO).await?;
-                self.lock().connect(&id, endpoint)?;
-                Ok(done())
+                self.lock().connect(&id, endpoint).map(changed)
             }
             Op::DisconnectNetwork { container, network } => {
                 let id = self.lock().id_of(container)?;
@@ -292,9 +291,7 @@ impl Sim {
             let now = self.now();
             let mut state = self.lock();
             let target = state.get(&id)?;
-            let not_running = || EngineError::new(ErrorKind::Conflict, format!("container {} is not running", container.name));
-            let process = target.process.as_ref().ok_or_else(not_running)?;
-            process.signals.send(number).map_err(|_| not_running())?;
+            let Some(process) = target.process.as_ref().filter(|p| p.signals.send(number).is_ok()) else { return Ok(changed(false)) };
             let ended = process.ended.clone();
             if number == KILL {
                 process.frozen.send_replace(false);
@@ -319,7 +316,7 @@ impl Sim {
         let mut state = self.lock();
         let target = state.get(&id)?;
         match (target.state, frozen) {
-            (Life::Paused, true) | (Life::Running, false) => return Ok(changed(false)),
+            (Life::Paused, true) | (Life::Running | Life::Created | Life::Exited, false) => return Ok(changed(false)),
             (Life::Running, true) | (Life::Paused, false) => {}
             _ => return Err(EngineError::new(ErrorKind::Conflict, format!("container {} is not running", target.name))),
         }

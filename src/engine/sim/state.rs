@@ -141,14 +141,17 @@ impl State {
         Ok(self.local.remove(&full).is_some())
     }
 
-    pub(super) fn create_network(&mut self, spec: &NetworkSpec) -> Result<String, EngineError> {
-        if self.networks.contains_key(&spec.name) {
-            return Err(conflict(format!("network {} already exists", spec.name)));
+    /// Creates a network, and says whether it wasn't there already with the same labels.
+    pub(super) fn create_network(&mut self, spec: &NetworkSpec) -> Result<(String, bool), EngineError> {
+        match self.networks.get(&spec.name) {
+            Some(found) if found.spec.labels == spec.labels => return Ok((found.id.clone(), false)),
+            Some(_) => return Err(conflict(format!("network {} already exists", spec.name))),
+            None => {}
         }
         let id = self.new_id();
         let network = Network::new(id.clone(), spec.clone(), &self.networks)?;
         self.networks.insert(spec.name.clone(), network);
-        Ok(id)
+        Ok((id, true))
     }
 
     pub(super) fn remove_network(&mut self, name: &str, id: Option<&str>) -> Result<bool, EngineError> {
@@ -333,27 +336,24 @@ impl State {
         Ok(MountPoint { source: format!("/sim/{name}"), driver: "local".into(), name, ..point })
     }
 
-    pub(super) fn connect(&mut self, id: &str, endpoint: &EndpointSpec) -> Result<(), EngineError> {
+    pub(super) fn connect(&mut self, id: &str, endpoint: &EndpointSpec) -> Result<bool, EngineError> {
         self.check_endpoint(endpoint)?;
         let container = self.get(id)?;
         if container.spec.network_mode != NetworkMode::Networks {
             return Err(refused(format!("container {} can't be connected", container.name), "its network mode leaves no room for networks"));
         }
         if container.endpoints.iter().any(|e| e.spec.network == endpoint.network) {
-            return Err(conflict(format!("container {} is already connected to network {}", container.name, endpoint.network)));
+            return Ok(false);
         }
         let running = container.is_running();
         container.endpoints.push(Endpoint { spec: endpoint.clone(), ipv4: String::new() });
         if running {
             self.take_addresses(id)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn disconnect(&mut self, id: &str, network: &str) -> Result<bool, EngineError> {
-        if !self.networks.contains_key(network) {
-            return Err(missing("network", network));
-        }
         let container = self.get(id)?;
         let before = container.endpoints.len();
         container.endpoints.retain(|e| e.spec.network != network);
