@@ -134,7 +134,8 @@ async fn a_terminal_has_one_stream(lab: &Lab) {
     let mut spec = lab.spec("web", "echo out; echo err >&2");
     spec.tty = true;
     let ran = lab.ran(&spec).await;
-    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\r\nerr\r\n", ""));
+    // A terminal ends lines with a carriage return, which engines may leave out.
+    assert_eq!((ran.stdout.replace("\r\n", "\n").as_str(), ran.stderr.as_str()), ("out\nerr\n", ""));
 }
 
 async fn bytes_are_not_touched(lab: &Lab) {

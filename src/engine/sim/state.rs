@@ -460,9 +460,6 @@ impl State {
         let stream = if container.spec.tty { Stream::Stdout } else { stream };
         let begun = &mut container.log.begun[usize::from(stream == Stream::Stderr)];
         for byte in bytes {
-            if *byte == b'\n' && container.spec.tty {
-                begun.push(b'\r');
-            }
             begun.push(*byte);
             if *byte == b'\n' || begun.len() >= LONGEST_CHUNK {
                 let bytes = Bytes::from(std::mem::take(begun));
