@@ -23,6 +23,9 @@ use std::ops::Range;
 /// Gives the value of a variable, `None` if it is unset.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// How many findings of one call are kept.
+const MAX_FINDINGS: usize = 200;
+
 /// How deep expressions may nest.
 const MAX_DEPTH: usize = 64;
 
@@ -221,7 +224,12 @@ fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result:
 /// each place) and faults are reported at the exact expression where it stands in the file as it is, otherwise at the
 /// scalar.
 pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    walk(node, &mut Walk { sources, lookup, diagnostics, reported: BTreeSet::new() });
+    let mut state = Walk { sources, lookup, diagnostics, reported: BTreeSet::new(), left_out: 0 };
+    walk(node, &mut state);
+    if state.left_out > 0 {
+        let what = format!("{} more findings about variables are left out", state.left_out);
+        diagnostics.push(Diagnostic::warning("more-findings", what).at(node.span));
+    }
 }
 
 /// The warning that a variable is unset and has no default.
@@ -244,6 +252,7 @@ struct Walk<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     /// A value that is used through aliases has one place, and one is enough to say so.
     reported: BTreeSet<(Span, String)>,
+    left_out: usize,
 }
 
 fn walk(node: &mut Node, state: &mut Walk<'_>) {
@@ -269,6 +278,11 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
 
 impl Walk<'_> {
     fn report(&mut self, diagnostic: Diagnostic, scalar: Span, value: &str, range: Range<usize>) {
+        // Even where the first ones were only warnings, an error must not be lost.
+        if self.reported.len() >= MAX_FINDINGS && !diagnostic.is_error() {
+            self.left_out += 1;
+            return;
+        }
         let span = match locate(self.sources.text(scalar), value, range) {
             Some(range) => scalar.part(range.start, range.end),
             None => scalar,

@@ -13,6 +13,9 @@ pub(super) const MAX_DEPTH: usize = 255;
 /// What aliases may add to the tree, in bytes of memory: some 200,000 small values.
 const MAX_EXPANSION: usize = 32 << 20;
 
+/// How many findings of one text are kept.
+pub(super) const MAX_FINDINGS: usize = 200;
+
 /// A scalar as the parser found it.
 pub(super) struct Scalar<'t> {
     pub text: Cow<'t, str>,
@@ -41,6 +44,8 @@ pub(super) struct Builder {
     /// Each with its number in `starts`.
     pub documents: Vec<(usize, Node)>,
     pub diagnostics: Vec<Diagnostic>,
+    /// How many findings were not kept.
+    pub left_out: usize,
     stack: Vec<Frame>,
     root: Option<Node>,
     anchors: BTreeMap<usize, Anchor>,
@@ -87,6 +92,7 @@ impl Builder {
             documents: Vec::new(),
             starts: Vec::new(),
             diagnostics: Vec::new(),
+            left_out: 0,
             stack: Vec::new(),
             root: None,
             anchors: BTreeMap::new(),
@@ -118,8 +124,16 @@ impl Builder {
         self.stack.iter().any(|f| f.in_brackets)
     }
 
+    fn report(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() < MAX_FINDINGS {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
     fn halt(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        self.report(diagnostic);
         self.halted = true;
     }
 
@@ -168,7 +182,7 @@ impl Builder {
                 (name, _) if name.starts_with("!!") => {
                     let found = if is_mapping { "a mapping" } else { "a list" };
                     let what = format!("the tag `{name}` doesn't fit {found}");
-                    self.diagnostics.push(Diagnostic::error("invalid-tag", what).at(self.span(&tag.range)).help("remove the tag"));
+                    self.report(Diagnostic::error("invalid-tag", what).at(self.span(&tag.range)).help("remove the tag"));
                 }
                 _ => self.unknown_tag(tag),
             }
@@ -183,7 +197,10 @@ impl Builder {
         self.reach(range);
         let span = Span::new(self.source, frame.start, self.last.end.max(frame.start));
         let value = match frame.content {
-            Content::Seq(items) => Value::Seq(items),
+            Content::Seq(mut items) => {
+                items.shrink_to_fit();
+                Value::Seq(items)
+            }
             Content::Map { entries, merges, .. } => Value::Map(self.mapping(entries, merges)),
         };
         let node = Node { tag: merge_tag(frame.properties.tag.as_ref()), ..Node::new(span, value) };
@@ -205,7 +222,7 @@ impl Builder {
         self.reach(range);
         let span = self.span(range);
         let Some(anchor) = self.anchors.get(&id) else {
-            self.diagnostics.push(
+            self.report(
                 Diagnostic::error("recursive-alias", "this alias stands inside the value that it repeats")
                     .at(span)
                     .help("let the alias name a value that ends before it"),
@@ -239,7 +256,7 @@ impl Builder {
             (_, Some(near)) => format!("did you mean `*{near}`?"),
             _ => format!("define `&{name}` at an earlier value, or put quotes around text that begins with `*`"),
         };
-        self.diagnostics.push(Diagnostic::error("unknown-anchor", format!("no anchor `&{name}` stands before this alias")).at(span).help(help));
+        self.report(Diagnostic::error("unknown-anchor", format!("no anchor `&{name}` stands before this alias")).at(span).help(help));
         self.place_failed(span);
     }
 
@@ -318,7 +335,7 @@ impl Builder {
             Value::Seq(_) | Value::Map(_) => {
                 let template = matches!(&value, Value::Map(m) if m.iter().all(|e| e.key.starts_with('.')));
                 let help = if template { "put quotes around the template: \"{{…}}\"" } else { "put quotes around the key" };
-                self.diagnostics.push(Diagnostic::error("non-string-key", format!("{kind} can't be a key")).at(span).help(help));
+                self.report(Diagnostic::error("non-string-key", format!("{kind} can't be a key")).at(span).help(help));
                 return Key::Unusable;
             }
             value => written.unwrap_or_else(|| plain_text(&value)),
@@ -328,7 +345,7 @@ impl Builder {
         } else {
             (format!("the key `{text}` is read as {kind}, and keys are strings"), format!("put it in quotes: `\"{text}\":`"))
         };
-        self.diagnostics.push(Diagnostic::error("non-string-key", what).at(span).help(help));
+        self.report(Diagnostic::error("non-string-key", what).at(span).help(help));
         Key::Plain(text, span)
     }
 
@@ -340,7 +357,7 @@ impl Builder {
         for run in order.chunk_by(|a, b| entries[*a].key == entries[*b].key) {
             for again in &run[1..] {
                 let Entry { key, key_span, .. } = &entries[*again];
-                self.diagnostics.push(
+                self.report(
                     Diagnostic::error("duplicate-key", format!("the key `{key}` stands twice in this mapping"))
                         .at(*key_span)
                         .related(entries[run[0]].key_span, "first here")
@@ -354,7 +371,7 @@ impl Builder {
             entries.retain(|_| index.next().is_none_or(|i| !twice.contains(&i)));
         }
         if let [(first, _), (second, _), ..] = &merges[..] {
-            self.diagnostics.push(
+            self.report(
                 Diagnostic::error("duplicate-key", "the merge key `<<` stands twice in this mapping")
                     .at(*second)
                     .related(*first, "first here")
@@ -373,13 +390,15 @@ impl Builder {
                 }
                 // An alias that failed has been reported.
                 Value::Null if self.diagnostics.last().is_some_and(|d| d.span == Some(node.span)) => {}
-                other => self.diagnostics.push(
+                other => self.report(
                     Diagnostic::error("merge-key", format!("the merge key `<<` takes a mapping or a list of mappings, not {}", other.kind()))
                         .at(key_span)
                         .help("name mappings by alias: `<<: *name`; for a plain key put `\"<<\"` in quotes"),
                 ),
             }
         }
+        // Most mappings are small, and a growing vector begins with room for four.
+        entries.shrink_to_fit();
         Mapping::from_unique(entries)
     }
 
@@ -410,7 +429,7 @@ impl Builder {
         };
         fits.unwrap_or_else(|| {
             let what = format!("`{text}` can't be read as `{}`", tag.name);
-            self.diagnostics.push(Diagnostic::error("invalid-tag", what).at(span).help("remove the tag or mend the value"));
+            self.report(Diagnostic::error("invalid-tag", what).at(span).help("remove the tag or mend the value"));
             Value::String(text.to_owned())
         })
     }
@@ -421,7 +440,7 @@ impl Builder {
             None => "remove it; the format knows `!reset` and `!override`, YAML `!!str` and the like".to_owned(),
         };
         let what = format!("the tag `{}` has no meaning here and is ignored", tag.name);
-        self.diagnostics.push(Diagnostic::warning("unknown-tag", what).at(self.span(&tag.range)).help(help));
+        self.report(Diagnostic::warning("unknown-tag", what).at(self.span(&tag.range)).help(help));
     }
 }
 

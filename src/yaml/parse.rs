@@ -10,8 +10,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// How often a text is read again, each time without one error or deviation more.
-const MAX_ROUNDS: usize = 64;
+/// How many errors of syntax are looked for; behind each the text is read again.
+const MAX_FAULTS: usize = 50;
+/// How many bytes are read again, at most, to mend what the reference reads though it is no YAML.
+const MAX_REREADING: usize = 64 << 20;
 
 /// What a text holds, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +33,7 @@ pub fn parse(source: SourceId, text: &str) -> Parsed {
     let mut faults = Vec::new();
     // What lies before has been cut out; an error there is our doing.
     let mut behind = 0;
-    let mut rounds = MAX_ROUNDS;
+    let mut rounds = (MAX_REREADING / text.len().max(1)).clamp(MAX_FAULTS, 10_000);
     let builder = loop {
         rounds -= 1;
         match read(source, text, changed.as_deref().unwrap_or(text), behind, rounds > 0, &mut faults) {
@@ -48,6 +50,9 @@ pub fn parse(source: SourceId, text: &str) -> Parsed {
     // The anchor may stand in what was cut out.
     diagnostics.extend(builder.diagnostics.into_iter().filter(|d| !(behind > 0 && d.code == "unknown-anchor")));
     diagnostics.sort_by_key(|d| d.span.map(|s| s.start));
+    if builder.left_out > 0 {
+        diagnostics.push(Diagnostic::error("more-findings", format!("{} more findings in this file are left out", builder.left_out)));
+    }
     Parsed { documents, diagnostics }
 }
 
@@ -92,7 +97,10 @@ fn read(source: SourceId, original: &str, text: &str, behind: usize, may_change:
                 }
                 if context.at >= behind && !context.follows_failed_alias() {
                     faults.push(explain(&fault, &context));
-                    if may_change && let Some((text, end)) = cut(&fault, &context) {
+                    if may_change
+                        && faults.len() < MAX_FAULTS
+                        && let Some((text, end)) = cut(&fault, &context)
+                    {
                         return Reading::Cut { text, end };
                     }
                 }

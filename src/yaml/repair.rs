@@ -62,15 +62,19 @@ fn comment(context: &Context<'_>) -> Option<String> {
     })
 }
 
-/// `"it\'s"`: an escape that YAML doesn't have.
+/// `"it\'s"`: an escape that YAML doesn't have; all of them in this value.
 fn apostrophe(context: &Context<'_>) -> Option<String> {
-    let bad = first_bad_escape(context.text, context.opening_quote()?)?;
-    if &context.text[bad.clone()] != "\\'" || context.original.contains(APOSTROPHE) {
-        return None;
-    }
+    let open = context.opening_quote()?;
     let mut text = context.text.to_owned();
-    text.replace_range(bad, APOSTROPHE.encode_utf8(&mut [0; 4]));
-    Some(text)
+    let mut changed = false;
+    while let Some(bad) = first_bad_escape(&text, open) {
+        if &text[bad.clone()] != "\\'" || context.original.contains(APOSTROPHE) {
+            return None;
+        }
+        text.replace_range(bad, APOSTROPHE.encode_utf8(&mut [0; 4]));
+        changed = true;
+    }
+    changed.then_some(text)
 }
 
 /// A quoted value that goes on at the first column: line breaks that fold to a blank become one, or move before the
