@@ -21,6 +21,9 @@ const STEADY: Duration = Duration::from_millis(500);
 /// Reports of progress that may lie unread; more are dropped.
 const PROGRESS: usize = 64;
 
+/// So long a reader may stand still once the user wants to end.
+const STANDSTILL: Duration = Duration::from_millis(500);
+
 /// What the tasks send back.
 enum Back {
     Input(Input),
@@ -114,6 +117,8 @@ pub(super) async fn conduct(ctx: &Context, plan: &Plan, observed: &Observed, mut
     tokio::select! {
         biased;
         () = out.send_all() => {}
+        // A reader that stands still must not keep the user from ending this.
+        () = async { interrupts.reached(1).await; sleep(STANDSTILL).await } => {}
         () = interrupts.reached(2) => {}
     }
     run.report()

@@ -16,6 +16,8 @@ mod report;
 mod state;
 #[cfg(test)]
 mod state_tests;
+#[cfg(test)]
+mod tests;
 mod up;
 mod watch;
 mod why;

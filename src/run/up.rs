@@ -247,13 +247,13 @@ impl Attached<'_> {
         if let Because::Lost(error) = &because {
             ctx.tell(Event::Diagnostic(words::engine_error(error))).await;
         }
+        let left = watcher.running();
         let Watcher { follower, alive, .. } = watcher;
         tokio::select! {
             biased;
             () = follower.finish(|id| alive.contains_key(id)) => {}
             () = interrupts.reached(3) => {}
         }
-        let left: Vec<String> = alive.values().map(|c| c.name.clone()).collect();
         if matches!(because, Because::Failed) && !left.is_empty() {
             ctx.tell(Event::Message(words::left(&left))).await;
         }

@@ -103,6 +103,12 @@ impl<'a, S: Scope> Watcher<'a, S> {
         self.expected.extend(names.filter(|name| !self.started.contains(name)));
     }
 
+    /// Names of the containers in scope that are alive.
+    pub fn running(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self.alive.values().map(|c| &c.name).chain(&self.expected).collect();
+        names.into_iter().cloned().collect()
+    }
+
     /// Waits until something happens. Cancel safe.
     pub async fn turn(&mut self, feed: &mut Feed) -> Turn {
         if let Some(turn) = self.turns.pop_front() {
