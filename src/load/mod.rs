@@ -1,30 +1,330 @@
 //! Text → [`Project`] with [`Provenance`] and diagnostics.
 //!
-//! The passes, each one file: `find` (which files, which directory, which name), `env` (`.env` files), interpolation,
-//! `include`, `extends`, `merge`, `canonical` (short forms to long ones), `keys` (the one table of the format) with
-//! `check`, and `lower` (tree → typed model). A pass pushes what it finds and goes on where meaning allows, so one load
-//! reports every fault.
+//! The passes, each one file:
+//!
+//! | file | does |
+//! |---|---|
+//! | `find` | which files, directory and environment |
+//! | `loader` | each file: interpolation, `check` and `canonical` by the `keys` table, `include`, `extends`, `merge`, `paths` |
+//! | `normalize` | defaults, implicit dependencies and networks, real names, env and label files |
+//! | `lower` | canonical tree → typed model |
+//! | `consistency` | whether the whole makes sense |
+//! | `unhonoured` | what is written and won't be acted on |
+//! | `render` | what `config` prints |
+//!
+//! A pass pushes what it finds and goes on where meaning allows, so one load reports every fault. Nodes are moved, never
+//! rewritten, so a merged value still points into the file it came from.
 
+mod canonical;
+mod check;
+mod consistency;
 pub mod dotenv;
+mod find;
 pub mod interpolate;
+pub mod keys;
+mod loader;
+mod lower;
+mod merge;
+mod normalize;
+mod paths;
 mod provenance;
+pub mod render;
 mod request;
+mod scalar;
+mod short;
+mod trail;
+mod unhonoured;
 pub mod words;
 
 pub use provenance::Provenance;
 pub use request::{Failed, Loaded, Request};
 
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
+use crate::model::{MountType, Project, Service};
+use crate::yaml::{Mapping, Node, Value};
+use keys::{ROOT, Shape};
+use loader::{Level, Loader};
+use std::collections::{BTreeMap, BTreeSet};
+use trail::Trail;
 
 /// Reads the files of `request` and returns the project they describe.
 ///
 /// # Errors
 /// [`Failed`] with every error found; nothing but reading was done.
 pub fn load(request: &Request) -> Result<Loaded, Failed> {
-    let _ = request;
-    Err(Failed {
-        sources: crate::diag::SourceMap::new(),
-        diagnostics: vec![Diagnostic::error("no-file", "no configuration file provided: not found")],
-        not_found: true,
-    })
+    let mut loader = Loader::new(request);
+    let mut found = find::find(request, &mut loader.sources, &mut loader.diagnostics);
+    if found.files.is_empty() {
+        let not_found = !loader.diagnostics.iter().any(Diagnostic::is_error);
+        if not_found {
+            loader.diagnostics.push(
+                Diagnostic::error("no-file", "there is no Compose file here, nor in a folder above")
+                    .help("go to the folder of the project, or name the file with `--file`"),
+            );
+        }
+        return Err(failed(loader, not_found));
+    }
+    let Some(name) = project_name(&mut loader, &found) else { return Err(failed(loader, false)) };
+    found.environment.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
+
+    let level = Level {
+        directory: found.directory.clone(),
+        base: (!request.no_path_resolution).then(|| found.directory.clone()),
+        environment: &found.environment,
+        chain: Vec::new(),
+    };
+    let files: Vec<_> = found.files.iter().map(|f| (f.clone(), None)).collect();
+    let root = loader.set(&files, &level);
+    check::required(&root, &Shape::Object(&ROOT), root.span, &Trail::ROOT, &mut loader.diagnostics);
+    let Value::Map(mut top) = root.value else { return Err(failed(loader, false)) };
+    if top.is_empty() && !loader.diagnostics.iter().any(Diagnostic::is_error) {
+        loader.diagnostics.push(
+            Diagnostic::error("empty-file", "the Compose file says nothing").at(root.span).help("describe at least one service under `services:`"),
+        );
+    }
+
+    let profiles = active_profiles(request, &found.environment, &top);
+    let enabled = enabled_services(&top, &profiles);
+    let is_enabled = |name: &str| enabled.contains(name);
+    top.insert(canonical::entry("name", Node::new(top.entry("name").map_or(root.span, |e| e.value.span), Value::String(name.clone()))));
+    normalize::defaults(&mut top);
+    if !request.no_normalize {
+        normalize::normalize(&mut top, &name, &found.environment);
+    }
+    if !request.no_env_resolution {
+        loader.env_files(&mut top, &is_enabled, &found.environment);
+    }
+    loader.label_files(&mut top, &is_enabled);
+
+    let provenance = Provenance::new(Node { value: Value::Map(top), ..root });
+    let mut project = lower::project(provenance.root());
+    (project.services, project.disabled) = std::mem::take(&mut project.services).into_iter().partition(|(name, _)| is_enabled(name));
+    for service in project.services.values_mut().chain(project.disabled.values_mut()) {
+        settle(service, &found.environment);
+    }
+    if !request.no_consistency && !request.no_interpolate {
+        let spans = spans_of_services(provenance.root());
+        let errors: Vec<Span> = loader.diagnostics.iter().filter(|d| d.is_error()).filter_map(|d| d.span).collect();
+        let faulty = |service: &str| {
+            let own = spans.get(service);
+            own.is_some_and(|own| errors.iter().any(|e| own.get(&e.source).is_some_and(|(start, end)| (*start..=*end).contains(&e.start))))
+        };
+        loader.diagnostics.extend(consistency::check(&project, &provenance, &faulty));
+    }
+    if loader.diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(failed(loader, false));
+    }
+    let unhonoured = unhonoured::find(provenance.root(), &is_enabled);
+
+    project.working_dir = found.directory;
+    project.files = found.files.into_iter().map(|f| f.path.unwrap_or_else(|| "-".into())).collect();
+    project.env_files = found.env_files;
+    project.environment = found.environment;
+    for (key, value) in std::mem::take(&mut loader.borrowed) {
+        project.environment.entry(key).or_insert(value);
+    }
+    project.profiles = profiles;
+    project.compatibility = request.compatibility || project.environment.get("COMPOSE_COMPATIBILITY").is_some_and(|v| truth(v));
+    if !request.all_resources {
+        drop_unused(&mut project);
+    }
+    let Loader { sources, diagnostics, variables, .. } = loader;
+    Ok(Loaded { project, provenance, sources, diagnostics: tidy(diagnostics), unhonoured, variables, uninterpolated: request.no_interpolate })
+}
+
+/// The environment that a command works with: that of the process, and over its gaps that of the project's env files.
+/// Their faults are reported by [`load`].
+pub fn environment(request: &Request) -> BTreeMap<String, String> {
+    find::find(request, &mut SourceMap::new(), &mut Vec::new()).environment
+}
+
+/// Leaves `services` enabled and nothing else: other services are disabled, dependencies on them forgotten, and
+/// networks, volumes, secrets and configs that are used no more dropped unless `all_resources`.
+pub fn restrict(project: &mut Project, services: &BTreeSet<String>, all_resources: bool) {
+    let (kept, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        std::mem::take(&mut project.services).into_iter().partition(|(name, _)| services.contains(name));
+    project.services = kept;
+    project.disabled.extend(others);
+    for service in project.services.values_mut() {
+        service.depends_on.retain(|on, _| services.contains(on));
+    }
+    if !all_resources {
+        drop_unused(project);
+    }
+}
+
+/// Go's `strconv.ParseBool`, and `y`.
+fn truth(word: &str) -> bool {
+    matches!(word, "1" | "t" | "T" | "true" | "TRUE" | "True" | "y" | "Y")
+}
+
+fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
+    Failed { sources: loader.sources, diagnostics: tidy(loader.diagnostics), not_found }
+}
+
+/// Findings in the order of their places, each once, and one for each variable that isn't set.
+fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by_key(|d| d.span);
+    let mut seen = BTreeSet::new();
+    diagnostics.retain(|d| seen.insert((d.code, if d.code == "unset-variable" { None } else { d.span }, d.message.clone())));
+    diagnostics
+}
+
+/// The name of the project: `--project-name`, `COMPOSE_PROJECT_NAME`, `name:` of the last file that has one, the folder.
+fn project_name(loader: &mut Loader<'_>, found: &find::Found) -> Option<String> {
+    let given = [
+        ("`--project-name`", loader.request.project_name.clone()),
+        ("`COMPOSE_PROJECT_NAME`", found.environment.get("COMPOSE_PROJECT_NAME").cloned()),
+    ];
+    for (origin, name) in given {
+        let Some(name) = name.filter(|n| !n.is_empty()) else { continue };
+        let normal = find::normal_name(&name);
+        if normal == name {
+            return Some(name);
+        }
+        let help = match normal.as_str() {
+            "" => "use lower-case letters, digits, `-` and `_`, beginning with a letter or digit".to_owned(),
+            _ => format!("write `{normal}`"),
+        };
+        loader
+            .diagnostics
+            .push(Diagnostic::error("bad-project-name", format!("{origin} is {name:?}, which can't be the name of a project")).help(help));
+        return None;
+    }
+    let mut written: Option<Node> = None;
+    for file in &found.files {
+        for document in loader.documents(file, None) {
+            if let Some(name) = document.get("name").filter(|n| n.as_str().is_some_and(|s| !s.is_empty())) {
+                written = Some(name.clone());
+            }
+        }
+    }
+    if let Some(mut name) = written {
+        if !loader.request.no_interpolate {
+            interpolate::interpolate(&mut name, &loader.sources, &|v| found.environment.get(v).cloned(), &mut loader.diagnostics);
+        }
+        let text = name.as_str().unwrap_or_default();
+        let normal = if loader.request.no_normalize { text.to_owned() } else { find::normal_name(text) };
+        if !normal.is_empty() {
+            return Some(normal);
+        }
+        loader.diagnostics.push(
+            Diagnostic::error("bad-project-name", format!("{text:?} can't be the name of a project"))
+                .at(name.span)
+                .help("use lower-case letters, digits, `-` and `_`, beginning with a letter or digit"),
+        );
+        return None;
+    }
+    let base = found.directory.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Ok(real) = std::fs::canonicalize(&found.directory)
+        && real.file_name().is_some_and(|n| n.to_string_lossy() != base)
+    {
+        loader.diagnostics.push(
+            Diagnostic::warning("name-of-link", format!("the project is called {base:?} after a link to {}", real.display()))
+                .help("say `name: …` in the file, so that it is called the same from everywhere"),
+        );
+    }
+    let name = find::normal_name(&base);
+    if name.is_empty() {
+        loader.diagnostics.push(
+            Diagnostic::error("bad-project-name", format!("the folder {base:?} gives the project no name"))
+                .help("say `name: …` in the file, or use `--project-name`"),
+        );
+        return None;
+    }
+    Some(name)
+}
+
+/// Profiles that were asked for, and those of services named on the command line.
+fn active_profiles(request: &Request, environment: &BTreeMap<String, String>, top: &Mapping) -> Vec<String> {
+    let mut profiles = request.profiles.clone();
+    if profiles.is_empty() {
+        let listed = environment.get("COMPOSE_PROFILES").map_or("", String::as_str);
+        profiles.extend(listed.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned));
+    }
+    for name in &request.services {
+        let own = top.get("services").and_then(|s| s.get(name)).map(profiles_of).unwrap_or_default();
+        if !own.is_empty() && !own.iter().any(|p| profiles.contains(p) || profiles.iter().any(|a| a == "*")) {
+            profiles.extend(own);
+        }
+    }
+    profiles
+}
+
+fn profiles_of(service: &Node) -> Vec<String> {
+    let list = service.get("profiles").and_then(Node::as_seq).unwrap_or_default();
+    list.iter().filter_map(scalar::text).collect()
+}
+
+fn enabled_services(top: &Mapping, profiles: &[String]) -> BTreeSet<String> {
+    let services = top.get("services").and_then(Node::as_map);
+    let on = |service: &Node| {
+        let own = profiles_of(service);
+        own.is_empty() || profiles.iter().any(|p| p == "*" || own.contains(p))
+    };
+    services.into_iter().flatten().filter(|e| on(&e.value)).map(|e| e.key.clone()).collect()
+}
+
+/// `scale` is also the number of replicas; Windows paths are translated if the environment asks for it.
+fn settle(service: &mut Service, environment: &BTreeMap<String, String>) {
+    if let (Some(scale), Some(deploy)) = (service.scale, service.deploy.as_mut())
+        && deploy.replicas.is_none()
+    {
+        deploy.replicas = Some(scale);
+    }
+    if environment.get("COMPOSE_CONVERT_WINDOWS_PATHS").is_some_and(|v| truth(v)) {
+        for mount in &mut service.volumes {
+            let drive = mount.source.chars().next().filter(char::is_ascii_alphabetic);
+            if let (Some(drive), Some(rest)) = (drive, mount.source.get(1..).and_then(|r| r.strip_prefix(':'))) {
+                mount.source = format!("/{}{}", drive.to_ascii_lowercase(), rest.replace('\\', "/"));
+            }
+        }
+    }
+}
+
+/// Drops networks, volumes, secrets, configs and models that no enabled service uses.
+fn drop_unused(project: &mut Project) {
+    let services = || project.services.values();
+    let networks: BTreeSet<String> = services().flat_map(|s| s.networks.keys().cloned()).collect();
+    let volumes: BTreeSet<String> =
+        services().flat_map(|s| s.volumes.iter().filter(|m| m.kind == MountType::Volume).map(|m| m.source.clone())).collect();
+    let secrets: BTreeSet<String> =
+        services().flat_map(|s| s.secrets.iter().chain(s.build.iter().flat_map(|b| &b.secrets)).map(|r| r.source.clone())).collect();
+    let configs: BTreeSet<String> = services().flat_map(|s| s.configs.iter().map(|r| r.source.clone())).collect();
+    let models: BTreeSet<String> = services().flat_map(|s| s.models.keys().cloned()).collect();
+    project.networks.retain(|key, _| networks.contains(key));
+    project.volumes.retain(|key, _| volumes.contains(key));
+    project.secrets.retain(|key, _| secrets.contains(key));
+    project.configs.retain(|key, _| configs.contains(key));
+    project.models.retain(|key, _| models.contains(key));
+}
+
+/// First and last byte of every service, in each text that it is written in.
+fn spans_of_services(root: &Node) -> BTreeMap<String, BTreeMap<SourceId, (u32, u32)>> {
+    fn grow(span: Span, found: &mut BTreeMap<SourceId, (u32, u32)>) {
+        let range = found.entry(span.source).or_insert((span.start, span.end));
+        *range = (range.0.min(span.start), range.1.max(span.end));
+    }
+    fn walk(node: &Node, found: &mut BTreeMap<SourceId, (u32, u32)>) {
+        grow(node.span, found);
+        match &node.value {
+            Value::Map(map) => map.iter().for_each(|e| {
+                grow(e.key_span, found);
+                walk(&e.value, found);
+            }),
+            Value::Seq(items) => items.iter().for_each(|n| walk(n, found)),
+            _ => {}
+        }
+    }
+    let services = root.get("services").and_then(Node::as_map);
+    services
+        .into_iter()
+        .flatten()
+        .map(|e| {
+            let mut found = BTreeMap::new();
+            grow(e.key_span, &mut found);
+            walk(&e.value, &mut found);
+            (e.key.clone(), found)
+        })
+        .collect()
 }

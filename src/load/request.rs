@@ -1,6 +1,7 @@
 //! What is asked of a load, and what comes back.
 
 use super::Provenance;
+use super::interpolate::Variable;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::model::Project;
 use std::collections::BTreeMap;
@@ -57,6 +58,10 @@ pub struct Loaded {
     /// What is written but won't be acted on, each at its line. For commands that act (`up`, `create`, `run`); `config`
     /// has no use for it.
     pub unhonoured: Vec<Diagnostic>,
+    /// The variables that the files mention.
+    pub variables: BTreeMap<String, Variable>,
+    /// `${…}` was left as written.
+    pub uninterpolated: bool,
 }
 
 /// A load that can't be gone on with.

@@ -8,8 +8,9 @@ pub fn json<T: Serialize>(value: &T) -> String {
     escape(serde_json::to_string(value).expect("the model has string keys only and no fallible serializer"))
 }
 
-/// The five characters occur in strings only, so the whole text can be escaped at once.
-fn escape(text: String) -> String {
+/// A JSON text with the escapes of Go's encoder. The five characters occur in strings only, so the whole text can be
+/// escaped at once.
+pub fn escape(text: String) -> String {
     if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
         return text;
     }

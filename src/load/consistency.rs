@@ -1,0 +1,308 @@
+//! Whether a project makes sense as a whole: references lead somewhere, and no two keys contradict each other.
+
+use super::provenance::Provenance;
+use crate::diag::{Diagnostic, KeyPath, Span, did_you_mean};
+use crate::model::{MountType, Project, Service};
+use std::collections::BTreeMap;
+
+/// Faults of the enabled services and of the resources. `faulty` services have faults already that others would only
+/// follow from.
+pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str) -> bool) -> Vec<Diagnostic> {
+    let mut check = Check { project, places, faults: Vec::new() };
+    for service in project.services.values().filter(|s| !faulty(&s.name)) {
+        let at = KeyPath::of(["services", service.name.as_str()]);
+        check.origin(service, &at);
+        check.references(service, &at);
+        check.numbers(service, &at);
+        check.targets(service, &at);
+    }
+    check.container_names();
+    check.resources();
+    check.faults
+}
+
+struct Check<'a> {
+    project: &'a Project,
+    places: &'a Provenance,
+    faults: Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    fn fault(&mut self, code: &'static str, at: &KeyPath, message: String, help: impl Into<String>) -> &mut Diagnostic {
+        let fault = Diagnostic::error(code, message).at_opt(self.places.nearest(at)).help(help);
+        self.faults.push(fault);
+        let last = self.faults.len() - 1;
+        &mut self.faults[last]
+    }
+
+    /// Where an image comes from.
+    fn origin(&mut self, service: &Service, at: &KeyPath) {
+        let name = &service.name;
+        if service.image.is_empty() && service.build.is_none() && service.provider.is_none() {
+            self.fault("no-image", at, format!("the service {name:?} has neither `image` nor `build`"), "add `image: …`");
+        }
+        let Some(build) = &service.build else { return };
+        let at = at.key("build");
+        if !build.dockerfile.is_empty() && !build.dockerfile_inline.is_empty() {
+            self.fault(
+                "conflict",
+                &at.key("dockerfile_inline"),
+                format!("the service {name:?} has two Dockerfiles"),
+                "take `dockerfile` or `dockerfile_inline` out",
+            );
+        }
+        for (key, context) in &build.additional_contexts {
+            let Some(target) = context.strip_prefix("service:") else { continue };
+            let at = at.key("additional_contexts").key(key);
+            match self.project.service(target) {
+                None => self.unknown("service", target, &at, &format!("{name:?} builds with the image of"), self.project.services.keys()),
+                Some(other) if other.build.is_none() => {
+                    self.fault(
+                        "conflict",
+                        &at,
+                        format!("{name:?} builds with the service {target:?}, which has no `build`"),
+                        "name its image with `docker-image://…`",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        if !build.platforms.is_empty() && !service.platform.is_empty() && !build.platforms.contains(&service.platform) {
+            let message = format!("{name:?} runs on {:?}, which its build doesn't make", service.platform);
+            self.fault("conflict", &at.key("platforms"), message, format!("add `{}` to `platforms`", service.platform));
+        }
+    }
+
+    fn unknown<'a>(&mut self, kind: &str, key: &str, at: &KeyPath, who: &str, known: impl Iterator<Item = &'a String>) {
+        let section = format!("{kind}s");
+        let help = match did_you_mean(key, known.map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("declare it at the top level: `{section}: {{{key}: …}}`"),
+        };
+        let code = match kind {
+            "network" => "undefined-network",
+            "volume" => "undefined-volume",
+            "secret" => "undefined-secret",
+            "config" => "undefined-config",
+            "model" => "undefined-model",
+            _ => "undefined-service",
+        };
+        self.fault(code, at, format!("{who} the {kind} {key:?}, which is not declared"), help);
+    }
+
+    fn references(&mut self, service: &Service, at: &KeyPath) {
+        let project = self.project;
+        let name = &service.name;
+        let uses = format!("the service {name:?} uses");
+        if !service.network_mode.is_empty() && !service.networks.is_empty() {
+            let other = self.places.key(&at.key("networks"));
+            let fault = self.fault(
+                "conflict",
+                &at.key("network_mode"),
+                format!("the service {name:?} has both `network_mode` and `networks`"),
+                "take one of them out",
+            );
+            fault.related.extend(other.map(|span| (span, "the other one".to_owned())));
+        }
+        for key in service.networks.keys().filter(|k| !project.networks.contains_key(*k)) {
+            self.unknown("network", key, &at.key("networks").key(key), &uses, project.networks.keys());
+        }
+        for (i, mount) in service.volumes.iter().enumerate() {
+            if mount.kind != MountType::Volume || mount.source.is_empty() || project.volumes.contains_key(&mount.source) {
+                continue;
+            }
+            let at = at.key("volumes").index(i).key("source");
+            if mount.source.contains('/') {
+                let message = format!("{uses} the volume {:?}, which can't be a name", mount.source);
+                self.fault("undefined-volume", &at, message, format!("if it is a path of the host, write `./{}`", mount.source));
+            } else {
+                self.unknown("volume", &mount.source, &at, &uses, project.volumes.keys());
+            }
+        }
+        let build_secrets =
+            service.build.iter().flat_map(|b| b.secrets.iter().enumerate()).map(|(i, s)| (at.key("build").key("secrets").index(i), s));
+        let own = service.secrets.iter().enumerate().map(|(i, s)| (at.key("secrets").index(i), s));
+        for (at, secret) in own.chain(build_secrets).filter(|(_, s)| !project.secrets.contains_key(&s.source)).collect::<Vec<_>>() {
+            self.unknown("secret", &secret.source, &at.key("source"), &uses, project.secrets.keys());
+        }
+        for (i, config) in service.configs.iter().enumerate().filter(|(_, c)| !project.configs.contains_key(&c.source)) {
+            self.unknown("config", &config.source, &at.key("configs").index(i).key("source"), &uses, project.configs.keys());
+        }
+        for key in service.models.keys().filter(|k| !project.models.contains_key(*k)) {
+            self.unknown("model", key, &at.key("models").key(key), &uses, project.models.keys());
+        }
+        self.dependencies(service, at);
+        if let Some(first) = service.healthcheck.as_ref().and_then(|h| h.test.first())
+            && !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")
+        {
+            let message = format!("the probe of {name:?} begins with {first:?}");
+            self.fault(
+                "bad-probe",
+                &at.key("healthcheck").key("test"),
+                message,
+                "begin the list with `CMD`, `CMD-SHELL` or `NONE`, or write a string",
+            );
+        }
+    }
+
+    fn dependencies(&mut self, service: &Service, at: &KeyPath) {
+        let project = self.project;
+        for (on, dependency) in &service.depends_on {
+            if project.services.contains_key(on) {
+                continue;
+            }
+            let at = at.key("depends_on").key(on);
+            match project.disabled.get(on) {
+                None => {
+                    let who = format!("the service {:?} depends on", service.name);
+                    let help = match did_you_mean(on, project.services.keys().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("the services are: {}", project.services.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    };
+                    self.fault("undefined-service", &at, format!("{who} the service {on:?}, which is not declared"), help);
+                }
+                Some(_) if !dependency.required => {}
+                Some(other) => {
+                    let profile = other.profiles.first().map_or("…", String::as_str).to_owned();
+                    let message = format!("the service {:?} depends on {on:?}, which no active profile enables", service.name);
+                    self.fault("dependency-disabled", &at, message, format!("add `--profile {profile}`, or say `required: false`"));
+                }
+            }
+        }
+    }
+
+    fn numbers(&mut self, service: &Service, at: &KeyPath) {
+        let name = &service.name;
+        let deploy = service.deploy.as_ref();
+        let limits = deploy.and_then(|d| d.resources.limits.as_ref());
+        let reservations = deploy.and_then(|d| d.resources.reservations.as_ref());
+        let limit = |what: &str| at.key("deploy").key("resources").key("limits").key(what);
+        let mut pairs: Vec<(KeyPath, KeyPath)> = Vec::new();
+        if let (Some(scale), Some(replicas)) = (service.scale, deploy.and_then(|d| d.replicas))
+            && scale != replicas
+        {
+            pairs.push((at.key("scale"), at.key("deploy").key("replicas")));
+        }
+        if let Some(limits) = limits {
+            if service.cpus != 0.0 && service.cpus.to_bits() != limits.cpus.to_bits() {
+                pairs.push((at.key("cpus"), limit("cpus")));
+            }
+            if !service.mem_limit.is_zero() && service.mem_limit != limits.memory {
+                pairs.push((at.key("mem_limit"), limit("memory")));
+            }
+            if service.pids_limit != 0 && service.pids_limit != limits.pids {
+                pairs.push((at.key("pids_limit"), limit("pids")));
+            }
+        }
+        if let Some(reservations) = reservations
+            && !service.mem_reservation.is_zero()
+            && service.mem_reservation != reservations.memory
+        {
+            pairs.push((at.key("mem_reservation"), at.key("deploy").key("resources").key("reservations").key("memory")));
+        }
+        for (one, other) in pairs {
+            let place = self.places.nearest(&other);
+            let message = format!("`{one}` and `{other}` say different things");
+            self.fault("conflict", &one, message, "take one of them out, or make them equal")
+                .related
+                .extend(place.map(|s| (s, "the other one".to_owned())));
+        }
+        for (path, n) in [(at.key("scale"), service.scale), (at.key("deploy").key("replicas"), deploy.and_then(|d| d.replicas))] {
+            if n.is_some_and(|n| n < 0) {
+                self.fault("bad-value", &path, format!("`{path}` must be at least 0"), "write how many containers there shall be");
+            }
+        }
+        if service.replicas() > 1 && !service.container_name.is_empty() {
+            let number = if service.scale.is_some() { at.key("scale") } else { at.key("deploy").key("replicas") };
+            let place = self.places.nearest(&number);
+            let message = format!("{name:?} can't have {} containers of one name", service.replicas());
+            let fault =
+                self.fault("conflict", &at.key("container_name"), message, "take `container_name` out; each container then gets a name of its own");
+            fault.related.extend(place.map(|s| (s, "the number of containers".to_owned())));
+        }
+        let requests = reservations.map(|r| r.devices.as_slice()).unwrap_or_default();
+        let devices = at.key("deploy").key("resources").key("reservations").key("devices");
+        for (at, request) in requests
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (devices.index(i), r))
+            .chain(service.gpus.iter().enumerate().map(|(i, r)| (at.key("gpus").index(i), r)))
+        {
+            if request.count != 0 && !request.device_ids.is_empty() {
+                self.fault("conflict", &at, format!("`{at}` has both `count` and `device_ids`"), "take one of them out");
+            }
+        }
+        for (i, trigger) in service.develop.iter().flat_map(|d| d.watch.iter().enumerate()) {
+            if trigger.target.is_empty() && !matches!(trigger.action.as_str(), "rebuild" | "restart") {
+                let at = at.key("develop").key("watch").index(i);
+                self.fault("missing-key", &at, format!("`{at}` lacks the key `target`"), "add `target: …`, the path in the container");
+            }
+        }
+    }
+
+    /// Two mounts can't have one target.
+    fn targets(&mut self, service: &Service, at: &KeyPath) {
+        let mut seen: BTreeMap<&str, KeyPath> = BTreeMap::new();
+        let tmpfs = service.tmpfs.iter().enumerate().map(|(i, t)| (t.split(':').next().unwrap_or_default(), at.key("tmpfs").index(i)));
+        let volumes = service.volumes.iter().enumerate().map(|(i, m)| (m.target.as_str(), at.key("volumes").index(i)));
+        for (target, path) in tmpfs.chain(volumes) {
+            match seen.get(target) {
+                Some(first) => {
+                    let place = self.places.value(first);
+                    let message = format!("`{path}` and `{first}` are mounted at the same place, {target}");
+                    self.fault("conflict", &path, message, "take one of them out").related.extend(place.map(|s| (s, "the other one".to_owned())));
+                }
+                None => _ = seen.insert(target, path),
+            }
+        }
+    }
+
+    fn container_names(&mut self) {
+        let mut seen: BTreeMap<&str, &Service> = BTreeMap::new();
+        for service in self.project.services.values().filter(|s| !s.container_name.is_empty()) {
+            let at = |s: &Service| KeyPath::of(["services", s.name.as_str(), "container_name"]);
+            if let Some(first) = seen.insert(&service.container_name, service) {
+                let place: Option<Span> = self.places.nearest(&at(first));
+                let message = format!("{:?} and {:?} want the same container name, {:?}", first.name, service.name, service.container_name);
+                self.fault("conflict", &at(service), message, "give one of them another name")
+                    .related
+                    .extend(place.map(|s| (s, "the other one".to_owned())));
+            }
+        }
+    }
+
+    fn resources(&mut self) {
+        for (key, volume) in self.project.volumes.iter().filter(|(_, v)| v.external) {
+            let at = KeyPath::of(["volumes", key.as_str()]);
+            for (said, name) in
+                [(!volume.driver.is_empty(), "driver"), (!volume.driver_opts.is_empty(), "driver_opts"), (!volume.labels.is_empty(), "labels")]
+            {
+                if said {
+                    let message = format!("the volume {key:?} is external, so `{name}` can't be set here");
+                    self.fault("conflict", &at.key(name), message, format!("take `{name}` out, or `external`"));
+                }
+            }
+        }
+        let secrets = self
+            .project
+            .secrets
+            .iter()
+            .map(|(key, s)| ("secrets", key, s.external || !s.driver.is_empty(), vec![("file", &s.file), ("environment", &s.environment)]));
+        let configs = self.project.configs.iter().map(|(key, c)| {
+            ("configs", key, c.external || !c.driver.is_empty(), vec![("file", &c.file), ("environment", &c.environment), ("content", &c.content)])
+        });
+        for (section, key, elsewhere, sources) in secrets.chain(configs).collect::<Vec<_>>() {
+            let at = KeyPath::of([section, key.as_str()]);
+            let said: Vec<&str> = sources.iter().filter(|(k, _)| self.places.key(&at.key(*k)).is_some()).map(|(k, _)| *k).collect();
+            let all = sources.iter().map(|(k, _)| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+            if said.len() > 1 {
+                let (first, second) = (at.key(said[0]), at.key(said[1]));
+                let place = self.places.key(&first);
+                let message = format!("`{at}` has both `{}` and `{}`", said[0], said[1]);
+                self.fault("conflict", &second, message, "take one of them out").related.extend(place.map(|s| (s, "the other one".to_owned())));
+            } else if said.is_empty() && !elsewhere {
+                self.fault("missing-key", &at, format!("`{at}` doesn't say where it comes from"), format!("add one of {all}, or `external: true`"));
+            }
+        }
+    }
+}

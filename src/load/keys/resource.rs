@@ -1,0 +1,137 @@
+//! The top level, and everything on it but services.
+
+use super::service::SERVICE;
+use super::shapes::{BOOL, KEY_VALUES, OPTIONS, STRICT_INT, TEXT, TEXT_OR_TEXTS, TEXTS, map, named};
+use super::{Form, Identity, Key, List, Merge, Object, Shape, key};
+
+/// The top level of a Compose file.
+pub static ROOT: Object = Object {
+    what: "a Compose file",
+    keys: &[
+        key("version", TEXT, "Obsolete, and without meaning."),
+        key("name", TEXT, "Name of the project."),
+        key(
+            "include",
+            Shape::List(List { item: &Shape::Either(&[TEXT, Shape::Object(&INCLUDE_ENTRY)]), unique: false }),
+            "Other Compose files whose resources join this project.",
+        )
+        .form(Form::ItemsUnder("path")),
+        key("services", named(&Shape::Object(&SERVICE)), "The containers of the project, by name."),
+        key("networks", named(&Shape::Either(&[Shape::Null, Shape::Object(&NETWORK)])), "Networks that services join."),
+        key("volumes", named(&Shape::Either(&[Shape::Null, Shape::Object(&VOLUME)])), "Volumes that services share and that outlive them."),
+        key("secrets", named(&Shape::Object(&SECRET)), "Sensitive files for services."),
+        key("configs", named(&Shape::Object(&CONFIG)), "Configuration files for services."),
+        key("models", named(&Shape::Object(&MODEL)), "AI models that services use."),
+    ],
+    required: &[],
+    extensions: true,
+};
+
+/// One entry of `include` in its long form.
+pub static INCLUDE_ENTRY: Object = Object {
+    what: "an entry of include",
+    keys: &[
+        key("path", TEXT_OR_TEXTS, "The file; later ones of a list override earlier ones.").form(Form::List),
+        key("project_directory", TEXT, "Folder that relative paths in it start from; the folder of the first file if absent."),
+        key("env_file", TEXT_OR_TEXTS, "Files with variables for it; `.env` of its folder if absent.").form(Form::List),
+    ],
+    required: &["path"],
+    extensions: false,
+};
+
+static EXTERNAL_NAME: Object =
+    Object { what: "external", keys: &[key("name", TEXT, "Deprecated; `name` beside `external: true` says it.")], required: &[], extensions: true };
+
+const EXTERNAL_FORMS: Shape = Shape::Either(&[BOOL, Shape::Object(&EXTERNAL_NAME)]);
+const EXTERNAL: Key = key("external", EXTERNAL_FORMS, "It exists already and is neither created nor removed.").form(Form::External);
+const NAME: Key = key("name", TEXT, "Its real name; the project's name and the key if absent.");
+const LABELS: Key = key("labels", KEY_VALUES, "Labels.").form(Form::KeyValues).merge(Merge::Values);
+const DRIVER_OPTS: Key = key("driver_opts", OPTIONS, "Options for the driver.");
+
+static NETWORK: Object = Object {
+    what: "a network",
+    keys: &[
+        NAME,
+        key("driver", TEXT, "Network driver; the engine's default if absent."),
+        DRIVER_OPTS,
+        key("ipam", Shape::Object(&IPAM), "Addresses of the network."),
+        EXTERNAL,
+        key("internal", BOOL, "No way from it to the outside."),
+        key("enable_ipv4", BOOL, "Whether containers get IPv4 addresses."),
+        key("enable_ipv6", BOOL, "Whether containers get IPv6 addresses."),
+        key("attachable", BOOL, "Whether other containers may join."),
+        LABELS,
+    ],
+    required: &[],
+    extensions: true,
+};
+
+static IPAM: Object = Object {
+    what: "ipam",
+    keys: &[
+        key("driver", TEXT, "IPAM driver."),
+        key("config", Shape::List(List { item: &Shape::Object(&POOL), unique: false }), "Address pools.").merge(Merge::Unique(Identity::Subnet)),
+        key("options", map(&TEXT), "Options for the IPAM driver."),
+    ],
+    required: &[],
+    extensions: true,
+};
+
+static POOL: Object = Object {
+    what: "an address pool",
+    keys: &[
+        key("subnet", TEXT, "Subnet in CIDR form."),
+        key("ip_range", TEXT, "Part of the subnet that addresses are taken from."),
+        key("gateway", TEXT, "Address of the gateway."),
+        key("aux_addresses", map(&TEXT), "Addresses that are kept free, by host name."),
+    ],
+    required: &[],
+    extensions: true,
+};
+
+static VOLUME: Object = Object {
+    what: "a volume",
+    keys: &[NAME, key("driver", TEXT, "Volume driver; `local` if absent."), DRIVER_OPTS, EXTERNAL, LABELS],
+    required: &[],
+    extensions: true,
+};
+
+const FILE: Key = key("file", TEXT, "File that holds it.");
+const ENVIRONMENT: Key = key("environment", TEXT, "Variable of the project's environment that holds it.");
+const DRIVER: Key = key("driver", TEXT, "Driver that holds it.").refused("no engine here has drivers for it");
+const OPTS: Key = key("driver_opts", OPTIONS, "Options for the driver.").refused("no engine here has drivers for it");
+const TEMPLATE_DRIVER: Key = key("template_driver", TEXT, "Template language of its content.").refused("templates are not expanded");
+
+static SECRET: Object = Object {
+    what: "a secret",
+    keys: &[NAME, ENVIRONMENT, FILE, EXTERNAL.refused("there is no store of secrets to take it from"), LABELS, DRIVER, OPTS, TEMPLATE_DRIVER],
+    required: &[],
+    extensions: true,
+};
+
+static CONFIG: Object = Object {
+    what: "a config",
+    keys: &[
+        NAME,
+        key("content", TEXT, "The content itself."),
+        ENVIRONMENT,
+        FILE,
+        EXTERNAL.refused("there is no store of configs to take it from"),
+        LABELS,
+        TEMPLATE_DRIVER,
+    ],
+    required: &[],
+    extensions: true,
+};
+
+static MODEL: Object = Object {
+    what: "a model",
+    keys: &[
+        NAME,
+        key("model", TEXT, "Reference of the model."),
+        key("context_size", STRICT_INT, "Context length in tokens."),
+        key("runtime_flags", TEXTS, "Flags for the program that runs it."),
+    ],
+    required: &["model"],
+    extensions: true,
+};

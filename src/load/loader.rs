@@ -1,0 +1,433 @@
+//! Files → one canonical tree: interpolation, check, canonical form, `include`, `extends`, merge.
+
+use super::canonical::{Canonical, entry};
+use super::check::Checker;
+use super::find::{self, File, absolute};
+use super::interpolate::{self, Variable};
+use super::keys::{Form, Merge, ROOT, SERVICE, Shape};
+use super::merge::{bury, merge, unify};
+use super::paths::{Paths, map_mut};
+use super::request::Request;
+use super::trail::Trail;
+use crate::diag::{Diagnostic, SourceMap, Span, did_you_mean};
+use crate::yaml::{self, Mapping, Node, Value};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Sections that an included file brings along.
+const RESOURCES: [&str; 6] = ["services", "networks", "volumes", "secrets", "configs", "models"];
+
+/// What a load has gathered so far.
+pub(super) struct Loader<'r> {
+    pub request: &'r Request,
+    pub sources: SourceMap,
+    pub diagnostics: Vec<Diagnostic>,
+    /// Variables that the files mention.
+    pub variables: BTreeMap<String, Variable>,
+    /// Values of variables that included secrets and configs name, from the environment of the file that includes them.
+    pub borrowed: BTreeMap<String, String>,
+    /// Documents of files that were read, as written.
+    read: BTreeMap<PathBuf, Vec<Node>>,
+}
+
+/// The surroundings that a set of files is read in: the project's own, or those of one `include`.
+pub(super) struct Level<'a> {
+    /// Absolute folder that relative paths are looked up in.
+    pub directory: PathBuf,
+    /// What relative paths of the result start with; `None` leaves them as they are.
+    pub base: Option<PathBuf>,
+    pub environment: &'a BTreeMap<String, String>,
+    /// Files that led here, each with the place that names it.
+    pub chain: Vec<(PathBuf, Option<Span>)>,
+}
+
+impl<'r> Loader<'r> {
+    pub(super) fn new(request: &'r Request) -> Self {
+        Self {
+            request,
+            sources: SourceMap::new(),
+            diagnostics: Vec::new(),
+            variables: BTreeMap::new(),
+            borrowed: BTreeMap::new(),
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// The documents of a file, as written; reads and reports it once.
+    pub(super) fn documents(&mut self, file: &File, named_at: Option<Span>) -> Vec<Node> {
+        let key = file.path.clone().unwrap_or_else(|| PathBuf::from("-"));
+        if let Some(documents) = self.read.get(&key) {
+            return documents.clone();
+        }
+        let text = match &file.path {
+            Some(path) => find::read_text(&file.name, path).map_err(|fault| Box::new(fault.at_opt(named_at))),
+            None => Ok(yaml::strip_bom(self.request.stdin.as_deref().unwrap_or_default()).to_owned()),
+        };
+        let documents = match text {
+            Ok(text) => {
+                let source = self.sources.add(&*file.name, text.as_str());
+                let parsed = yaml::parse(source, &text);
+                if parsed.documents.is_empty() && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
+                    self.diagnostics.push(
+                        Diagnostic::error("empty-file", format!("{} is empty", file.name))
+                            .at(Span::new(source, 0, 0))
+                            .help("describe at least one service under `services:`"),
+                    );
+                }
+                self.diagnostics.extend(parsed.diagnostics);
+                parsed.documents
+            }
+            Err(fault) => {
+                self.diagnostics.push(*fault);
+                Vec::new()
+            }
+        };
+        self.read.insert(key, documents.clone());
+        documents
+    }
+
+    /// Reads files, lays each over those before it, and gives the result its paths.
+    pub(super) fn set(&mut self, files: &[(File, Option<Span>)], level: &Level<'_>) -> Node {
+        let mut result: Option<Node> = None;
+        for (file, named_at) in files {
+            for document in self.documents(file, *named_at) {
+                let Some(document) = self.document(document, file, level) else { continue };
+                result = Some(match result {
+                    Some(earlier) => merge(earlier, document, &Shape::Object(&ROOT), Merge::Deep),
+                    None => document,
+                });
+                if let Some(result) = &mut result {
+                    bury(result);
+                }
+            }
+        }
+        let mut result = result.unwrap_or_else(|| Node::new(Span::new(crate::diag::SourceId(0), 0, 0), Value::Map(Mapping::new())));
+        default_contexts(&mut result);
+        if let Some(base) = &level.base {
+            Paths { base, environment: level.environment, diagnostics: &mut self.diagnostics }.document(&mut result);
+        }
+        unify(&mut result, &Shape::Object(&ROOT), Merge::Deep);
+        result
+    }
+
+    /// One document, canonical, with all that it includes and extends.
+    fn document(&mut self, mut node: Node, file: &File, level: &Level<'_>) -> Option<Node> {
+        if node.as_map().is_none() {
+            self.diagnostics.push(
+                Diagnostic::error("wrong-type", format!("the top level of {} must be a mapping, not {}", file.name, node.value.kind()))
+                    .at(node.span)
+                    .help("begin with `services:`"),
+            );
+            return None;
+        }
+        self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level.environment);
+        let Value::Map(map) = &mut node.value else { return None };
+        if let Some(version) = map.remove("version") {
+            self.diagnostics.push(
+                Diagnostic::warning("obsolete-version", "`version` is obsolete and means nothing").at(version.key_span).help("take the line out"),
+            );
+        }
+        if let Some(included) = map.remove("include") {
+            for item in included.value.as_seq().unwrap_or_default() {
+                if let Some(imported) = self.include(item, file, level) {
+                    node = merge(imported, node, &Shape::Object(&ROOT), Merge::Deep);
+                }
+            }
+        }
+        if let Value::Map(map) = &mut node.value
+            && let Some(services) = map_mut(map, "services")
+        {
+            self.extend_all(services, file, level);
+        }
+        Some(node)
+    }
+
+    /// Interpolates, checks and makes canonical.
+    fn prepare(&mut self, node: &mut Node, shape: &Shape, at: &Trail<'_>, environment: &BTreeMap<String, String>) {
+        interpolate::variables(node, &mut self.variables);
+        let uninterpolated = self.request.no_interpolate;
+        if !uninterpolated {
+            interpolate::interpolate(node, &self.sources, &|name| environment.get(name).cloned(), &mut self.diagnostics);
+        }
+        Checker { diagnostics: &mut self.diagnostics, uninterpolated }.value(node, shape, at, false);
+        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated }.value(node, shape, Form::AsIs, at);
+    }
+
+    /// What one entry of `include` brings.
+    fn include(&mut self, item: &Node, file: &File, level: &Level<'_>) -> Option<Node> {
+        let texts = |key: &str| -> Vec<(String, Span)> {
+            let list = item.get(key).and_then(Node::as_seq).unwrap_or_default();
+            list.iter().filter_map(|n| Some((n.as_str()?.to_owned(), n.span))).collect()
+        };
+        let mut files = Vec::new();
+        for (path, span) in texts("path") {
+            if find::is_remote(&path) {
+                self.diagnostics.push(find::remote(&path).at(span));
+                return None;
+            }
+            let path = absolute(&level.directory, Path::new(&find::expand_home(&path, level.environment)));
+            let name = self.shown(&path);
+            files.push((File { name, path: Some(path) }, Some(span)));
+        }
+        let (main, main_span) = files.first().and_then(|(f, span)| Some((f.path.clone()?, *span)))?;
+
+        let mut chain = level.chain.clone();
+        if chain.is_empty() {
+            chain.extend(file.path.clone().map(|p| (p, None)));
+        } else if let (Some(own), Some(last)) = (&file.path, chain.last_mut()) {
+            last.0.clone_from(own);
+        }
+        if let Some(from) = chain.iter().position(|(path, _)| *path == main) {
+            let mut fault = Diagnostic::error("include-cycle", format!("{} includes itself", self.shown(&main)))
+                .at_opt(main_span)
+                .help("take one of these includes out");
+            fault.related =
+                chain[from..].iter().filter_map(|(path, span)| Some(((*span)?, format!("{} is included here", self.shown(path))))).collect();
+            self.diagnostics.push(fault);
+            return None;
+        }
+        chain.push((main.clone(), main_span));
+
+        let directory = match item.get("project_directory").and_then(Node::as_str).filter(|d| !d.is_empty()) {
+            Some(directory) => absolute(&level.directory, Path::new(&find::expand_home(directory, level.environment))),
+            None => main.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        };
+        let base = Some(if self.request.no_path_resolution { relative(&level.directory, &directory) } else { directory.clone() });
+        let environment = self.included_environment(&texts("env_file"), &directory, level);
+        let mut result = self.set(&files, &Level { directory, base, environment: &environment, chain });
+        self.borrow(&mut result, &environment);
+        if let Value::Map(map) = &mut result.value {
+            map.retain(|e| RESOURCES.contains(&e.key.as_str()));
+        }
+        Some(result)
+    }
+
+    /// The environment of an included file: the one that is there, and what its own env files add.
+    fn included_environment(&mut self, env_files: &[(String, Span)], directory: &Path, level: &Level<'_>) -> BTreeMap<String, String> {
+        let default = directory.join(".env");
+        let paths: Vec<(PathBuf, Option<Span>)> = if env_files.is_empty() {
+            if default.is_file() { vec![(default, None)] } else { Vec::new() }
+        } else {
+            env_files.iter().map(|(f, span)| (absolute(&level.directory, Path::new(&find::expand_home(f, level.environment))), Some(*span))).collect()
+        };
+        let mut found: BTreeMap<String, String> = BTreeMap::new();
+        for (path, span) in paths {
+            let mut known = found.clone();
+            known.extend(level.environment.clone());
+            let before = self.diagnostics.len();
+            let name = self.shown(&path);
+            let read = find::read_env(&name, &path, &mut self.sources, &known, &mut self.diagnostics);
+            found.extend(read);
+            for fault in self.diagnostics.iter_mut().skip(before).filter(|d| d.span.is_none()) {
+                fault.span = span;
+            }
+        }
+        let mut environment = level.environment.clone();
+        for (key, value) in found {
+            environment.entry(key).or_insert(value);
+        }
+        environment
+    }
+
+    /// Values that only the environment of an included file has: variables without value of its services get theirs
+    /// here; those that its secrets and configs name are remembered.
+    fn borrow(&mut self, root: &mut Node, environment: &BTreeMap<String, String>) {
+        let Value::Map(root) = &mut root.value else { return };
+        for section in ["secrets", "configs"] {
+            for entry in root.get(section).and_then(Node::as_map).into_iter().flatten() {
+                if let Some(name) = entry.value.get("environment").and_then(Node::as_str)
+                    && let Some(value) = environment.get(name)
+                {
+                    self.borrowed.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+        for service in map_mut(root, "services").into_iter().flat_map(Mapping::iter_mut) {
+            let Value::Map(service) = &mut service.value.value else { continue };
+            for variable in map_mut(service, "environment").into_iter().flat_map(Mapping::iter_mut).filter(|v| v.value.value == Value::Null) {
+                if let Some(value) = environment.get(&variable.key) {
+                    variable.value.value = Value::String(value.clone());
+                    variable.value.variables = vec![variable.key.clone()];
+                }
+            }
+        }
+    }
+
+    /// How messages call a path: from the working directory if it is below it.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.request.cwd).unwrap_or(path).display().to_string()
+    }
+
+    /// Gives every service of a document what it extends.
+    fn extend_all(&mut self, services: &mut Mapping, file: &File, level: &Level<'_>) {
+        let names: Vec<String> = services.iter().filter(|e| e.value.get("extends").is_some()).map(|e| e.key.clone()).collect();
+        if names.is_empty() {
+            return;
+        }
+        let mut origin =
+            Origin { file: file.clone(), directory: level.directory.clone(), base: None, ready: services.clone(), written: BTreeMap::new() };
+        for name in names {
+            if let Some(extended) = self.extended(&name, &mut origin, level, &mut Vec::new())
+                && let Some(slot) = services.get_mut(&name)
+            {
+                *slot = extended;
+            }
+        }
+    }
+
+    /// The service `name` with all that it extends, its paths seen from whoever asked for its file.
+    fn extended(&mut self, name: &str, origin: &mut Origin, level: &Level<'_>, chain: &mut Chain) -> Option<Node> {
+        let mut own = self.service_of(name, origin, level)?;
+        let extends = match &mut own.value {
+            Value::Map(map) => map.remove("extends").map(|e| e.value),
+            _ => None,
+        };
+        let Some((target, span)) = extends.as_ref().and_then(|e| e.get("service")).and_then(|n| Some((n.as_str()?.to_owned(), n.span))) else {
+            return Some(own);
+        };
+        let file = extends.as_ref().and_then(|e| e.get("file")).and_then(|f| Some((f.as_str()?.to_owned(), f.span)));
+        let path = file.map(|(path, at)| (absolute(&origin.directory, Path::new(&find::expand_home(&path, level.environment))), path, at));
+        chain.push((origin.file.clone(), name.to_owned(), span));
+        let base = match path {
+            Some((path, written, at)) if Some(&path) != origin.file.path.as_ref() => self
+                .base_file(&path, &written, at, origin)
+                .and_then(|mut other| self.base(&target, span, &mut other, level, chain))
+                .map(|mut base| {
+                    self.see_from_outside(&mut base, &target, origin, level);
+                    base
+                }),
+            _ => self.base(&target, span, origin, level, chain),
+        };
+        chain.pop();
+        Some(match base {
+            Some(mut base) => {
+                bury(&mut base);
+                merge(base, own, &Shape::Object(&SERVICE), Merge::Deep)
+            }
+            None => own,
+        })
+    }
+
+    /// The service that one extends, if it is there and doesn't lead back.
+    fn base(&mut self, target: &str, span: Span, origin: &mut Origin, level: &Level<'_>, chain: &mut Chain) -> Option<Node> {
+        if let Some(from) = chain.iter().position(|(file, name, _)| *file == origin.file && name == target) {
+            let mut fault =
+                Diagnostic::error("extends-cycle", format!("the service {target:?} extends itself")).at(span).help("take one of these `extends` out");
+            fault.related =
+                chain.iter().skip(from).filter(|(_, _, at)| *at != span).map(|(_, name, at)| (*at, format!("{name:?} extends it"))).collect();
+            self.diagnostics.push(fault);
+            return None;
+        }
+        let names = origin.names();
+        if !names.contains(&target) {
+            let help = match did_you_mean(target, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("its services are: {}", names.join(", ")),
+            };
+            let message = format!("{} has no service {target:?} to extend", origin.file.name);
+            self.diagnostics.push(Diagnostic::error("extends-unknown", message).at(span).help(help));
+            return None;
+        }
+        self.extended(target, origin, level, chain)
+    }
+
+    /// The file that `extends.file` names.
+    fn base_file(&mut self, path: &Path, written: &str, span: Span, origin: &Origin) -> Option<Origin> {
+        if find::is_remote(written) {
+            self.diagnostics.push(find::remote(written).at(span));
+            return None;
+        }
+        let file = File { name: self.shown(path), path: Some(path.to_path_buf()) };
+        let documents = self.documents(&file, Some(span));
+        let mut services: BTreeMap<String, Vec<Node>> = BTreeMap::new();
+        for document in documents {
+            let Value::Map(mut map) = document.value else { continue };
+            let Some(Value::Map(section)) = map.remove("services").map(|e| e.value.value) else { continue };
+            section.into_iter().for_each(|e| services.entry(e.key).or_default().push(e.value));
+        }
+        if services.is_empty() {
+            let message = format!("{} has no services to extend", file.name);
+            self.diagnostics.push(Diagnostic::error("extends-unknown", message).at(span).help("name a file with `services:`"));
+            return None;
+        }
+        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let base = Some(if self.request.no_path_resolution { relative(&origin.directory, &directory) } else { directory.clone() });
+        Some(Origin { file, directory, base, ready: Mapping::new(), written: services })
+    }
+
+    /// The service `name` as its own file says it, canonical. Of a file that is only extended from, no more is looked at
+    /// than that needs.
+    fn service_of(&mut self, name: &str, origin: &mut Origin, level: &Level<'_>) -> Option<Node> {
+        if let Some(ready) = origin.ready.get(name) {
+            return Some(ready.clone());
+        }
+        let mut result: Option<Node> = None;
+        for mut version in origin.written.get(name).cloned()? {
+            let services = Trail::ROOT.key("services");
+            self.prepare(&mut version, &Shape::Object(&SERVICE), &services.key(name), level.environment);
+            result = Some(match result {
+                Some(earlier) => merge(earlier, version, &Shape::Object(&SERVICE), Merge::Deep),
+                None => version,
+            });
+        }
+        let mut service = result?;
+        self.see_from_outside(&mut service, name, origin, level);
+        origin.ready.push_new(entry(name, service.clone()));
+        Some(service)
+    }
+
+    /// Paths of a service of another file, seen from the file that extends it.
+    fn see_from_outside(&mut self, service: &mut Node, name: &str, origin: &Origin, level: &Level<'_>) {
+        if let Some(base) = &origin.base {
+            let services = Trail::ROOT.key("services");
+            Paths { base, environment: level.environment, diagnostics: &mut self.diagnostics }.service(service, &services.key(name));
+        }
+    }
+}
+
+/// Services that led here by `extends`: file, name, place of the reference.
+type Chain = Vec<(File, String, Span)>;
+
+/// A file whose services are extended.
+struct Origin {
+    file: File,
+    /// Absolute folder that its paths are looked up in.
+    directory: PathBuf,
+    /// What its paths start with where they are used; `None` for the file that is being read.
+    base: Option<PathBuf>,
+    /// Canonical services.
+    ready: Mapping,
+    /// Services as written, one for each document that has it.
+    written: BTreeMap<String, Vec<Node>>,
+}
+
+impl Origin {
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.ready.iter().map(|e| e.key.as_str()).chain(self.written.keys().map(String::as_str)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// The way from one absolute folder to another.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| std::path::Component::ParentDir);
+    let way: PathBuf = up.chain(to.components().skip(common)).collect();
+    if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+}
+
+/// A build without a context is built in the folder of its file.
+fn default_contexts(root: &mut Node) {
+    let Value::Map(root) = &mut root.value else { return };
+    for service in map_mut(root, "services").into_iter().flat_map(Mapping::iter_mut) {
+        let Value::Map(service) = &mut service.value.value else { continue };
+        let Some(span) = service.get("build").map(|b| b.span) else { continue };
+        if let Some(build) = map_mut(service, "build")
+            && !build.contains("context")
+        {
+            build.push_new(entry("context", Node::new(span, Value::String(".".into()))));
+        }
+    }
+}

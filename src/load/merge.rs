@@ -1,0 +1,171 @@
+//! A later file over an earlier one, as the key table says. Nodes are moved, so each part of the result still points
+//! into the file it came from.
+
+use super::keys::{Identity, Merge, Shape};
+use super::scalar;
+use crate::yaml::{Entry, Mapping, Node, Tag, Value};
+use std::collections::BTreeMap;
+
+/// `over` over `base`. Both are canonical. A removed key stays as a tombstone (a node tagged [`Tag::Reset`]) until
+/// [`bury`], because what it removes may yet come from an earlier file.
+pub(super) fn merge(base: Node, over: Node, shape: &Shape, rule: Merge) -> Node {
+    if over.tag.is_some() || base.tag == Some(Tag::Reset) {
+        return over;
+    }
+    if over.value == Value::Null {
+        return if matches!(rule, Merge::Replace | Merge::Values) { over } else { base };
+    }
+    if rule == Merge::Replace {
+        return over;
+    }
+    let Node { tag, value: base_value, variables, .. } = base;
+    match (base_value, over.value) {
+        (Value::Map(base), Value::Map(map)) => {
+            if rule == Merge::Logging && differs(&base, &map, "driver") {
+                return Node { span: over.span, tag, value: Value::Map(map), variables };
+            }
+            Node { span: over.span, tag, value: Value::Map(merge_maps(base, map, shape, rule)), variables }
+        }
+        (Value::Seq(mut base), Value::Seq(items)) => {
+            if rule == Merge::Unique(Identity::Subnet) {
+                base = merge_pools(base, items, item_shape(shape));
+            } else {
+                base.extend(items);
+            }
+            Node { span: over.span, tag, value: Value::Seq(base), variables }
+        }
+        (_, value) => Node { span: over.span, tag: over.tag, value, variables: over.variables },
+    }
+}
+
+/// Both drivers are said, and they differ.
+fn differs(base: &Mapping, over: &Mapping, key: &str) -> bool {
+    base.get(key).zip(over.get(key)).is_some_and(|(b, o)| b.value != o.value)
+}
+
+fn merge_maps(base: Mapping, over: Mapping, shape: &Shape, rule: Merge) -> Mapping {
+    // Long mappings are merged by an index: services and environments can have hundreds of keys.
+    let index: BTreeMap<String, usize> = base.iter().enumerate().map(|(i, e)| (e.key.clone(), i)).collect();
+    let mut entries: Vec<Option<Entry>> = base.into_iter().map(Some).collect();
+    for entry in over {
+        match index.get(&entry.key).and_then(|i| entries.get_mut(*i)) {
+            Some(slot) => {
+                let merged = match slot.take() {
+                    Some(old) => {
+                        let (shape, rule) = child(shape, &entry.key, rule);
+                        let key_span = if entry.value.value == Value::Null && entry.value.tag.is_none() { old.key_span } else { entry.key_span };
+                        Entry { key: entry.key, key_span, value: merge(old.value, entry.value, shape, rule) }
+                    }
+                    None => entry,
+                };
+                *slot = Some(merged);
+            }
+            None => entries.push(Some(entry)),
+        }
+    }
+    let mut merged = Mapping::new();
+    entries.into_iter().flatten().for_each(|e| merged.push_new(e));
+    merged
+}
+
+/// Shape and rule of what stands under `key`.
+fn child<'a>(shape: &'a Shape, key: &str, rule: Merge) -> (&'a Shape, Merge) {
+    match shape {
+        Shape::Object(object) => object.key(key).map_or((&Shape::Any, Merge::Deep), |k| (&k.shape, k.merge)),
+        // The values of a mapping with a rule of its own follow that rule too.
+        Shape::Map(of) => (of.value, if rule == Merge::Values { Merge::Values } else { Merge::Deep }),
+        Shape::Either(shapes) => {
+            shapes.iter().find(|s| matches!(s, Shape::Object(_) | Shape::Map(_))).map_or((&Shape::Any, Merge::Deep), |s| child(s, key, rule))
+        }
+        _ => (&Shape::Any, Merge::Deep),
+    }
+}
+
+fn item_shape(shape: &Shape) -> &Shape {
+    match shape {
+        Shape::List(list) => list.item,
+        Shape::Either(shapes) => shapes.iter().find(|s| matches!(s, Shape::List(_))).map_or(&Shape::Any, item_shape),
+        _ => &Shape::Any,
+    }
+}
+
+/// Address pools of one subnet are merged, others added.
+fn merge_pools(base: Vec<Node>, over: Vec<Node>, item: &Shape) -> Vec<Node> {
+    let mut pools: Vec<Option<Node>> = base.into_iter().map(Some).collect();
+    for pool in over {
+        let same = pools.iter_mut().find(|p| p.as_ref().is_some_and(|p| p.get("subnet").map(|n| &n.value) == pool.get("subnet").map(|n| &n.value)));
+        match same {
+            Some(slot) => *slot = slot.take().map(|old| merge(old, pool, item, Merge::Deep)),
+            None => pools.push(Some(pool)),
+        }
+    }
+    pools.into_iter().flatten().collect()
+}
+
+/// Leaves one item for each identity, in all lists that have one: the last, in the place of the first.
+pub(super) fn unify(node: &mut Node, shape: &Shape, rule: Merge) {
+    match &mut node.value {
+        Value::Map(map) => map.iter_mut().for_each(|e| {
+            let (shape, rule) = child(shape, &e.key, rule);
+            unify(&mut e.value, shape, rule);
+        }),
+        Value::Seq(items) => {
+            let item = item_shape(shape);
+            items.iter_mut().for_each(|i| unify(i, item, Merge::Deep));
+            let Merge::Unique(identity) = rule else { return };
+            if items.len() < 2 || identity == Identity::Subnet {
+                return;
+            }
+            let mut places: BTreeMap<String, usize> = BTreeMap::new();
+            let mut kept: Vec<Node> = Vec::with_capacity(items.len());
+            for item in std::mem::take(items) {
+                let known = identity_of(&item, identity).and_then(|id| match places.get(&id) {
+                    Some(at) => Some(*at),
+                    None => {
+                        places.insert(id, kept.len());
+                        None
+                    }
+                });
+                match known.and_then(|at| kept.get_mut(at)) {
+                    Some(slot) => *slot = item,
+                    None => kept.push(item),
+                }
+            }
+            *items = kept;
+        }
+        _ => {}
+    }
+}
+
+fn identity_of(item: &Node, identity: Identity) -> Option<String> {
+    let field = |key: &str| item.get(key).and_then(scalar::text);
+    match identity {
+        Identity::Text => scalar::text(item),
+        Identity::BeforeEquals => scalar::text(item).map(|t| t.split('=').next().unwrap_or_default().to_owned()),
+        Identity::Target => field("target").map(|t| super::short::clean(&t)),
+        Identity::TargetIn(folder) => field("target").or_else(|| field("source").map(|s| format!("{folder}/{s}"))),
+        Identity::Port => {
+            let target = field("target")?;
+            let (ip, protocol) = (field("host_ip").unwrap_or_else(|| "0.0.0.0".into()), field("protocol").unwrap_or_else(|| "tcp".into()));
+            Some(format!("{ip}:{}:{target}/{protocol}", field("published").unwrap_or_default()))
+        }
+        Identity::Path => field("path"),
+        Identity::Subnet => field("subnet"),
+    }
+}
+
+/// Takes removed keys out for good, and forgets `!override`.
+pub(super) fn bury(node: &mut Node) {
+    node.tag = None;
+    match &mut node.value {
+        Value::Map(map) => {
+            map.retain(|e| e.value.tag != Some(Tag::Reset));
+            map.iter_mut().for_each(|e| bury(&mut e.value));
+        }
+        Value::Seq(items) => {
+            items.retain(|i| i.tag != Some(Tag::Reset));
+            items.iter_mut().for_each(bury);
+        }
+        _ => {}
+    }
+}

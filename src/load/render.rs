@@ -1,0 +1,193 @@
+//! What `config` prints. Everything ends with a line break, except where nothing is printed.
+
+use super::check::takes;
+use super::keys::{Object, ROOT, Shape};
+use super::lower;
+use super::request::Loaded;
+use crate::model::{Project, escape, service_json};
+use crate::yaml::{self, Node};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How a project is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// YAML, with every `x-…` key.
+    #[default]
+    Yaml,
+    /// JSON, as the configuration hashes see it: `x-…` keys at the top level only.
+    Json,
+}
+
+/// The project in canonical form. Dollar signs are doubled, so that it can be read again; files that were loaded without
+/// interpolation are written with their expressions.
+pub fn config(loaded: &Loaded, format: Format) -> String {
+    if loaded.uninterpolated {
+        let tree = lower::json(loaded.provenance.root());
+        return match format {
+            Format::Json => pretty(&tree),
+            Format::Yaml => yaml::emit(&ordered(tree)),
+        };
+    }
+    let mut value = serde_json::to_value(&loaded.project).unwrap_or_default();
+    let text = match format {
+        Format::Json => {
+            let mut top: BTreeMap<String, Value> = match value {
+                Value::Object(map) => map.into_iter().collect(),
+                _ => BTreeMap::new(),
+            };
+            top.extend(loaded.project.extensions.clone());
+            pretty(&top)
+        }
+        Format::Yaml => {
+            view(&mut value, loaded.provenance.root(), &Shape::Object(&ROOT));
+            yaml::emit(&value)
+        }
+    };
+    text.replace('$', "$$")
+}
+
+/// Names of the enabled services, dependencies first.
+pub fn services(project: &Project) -> Vec<String> {
+    fn visit<'a>(name: &'a str, project: &'a Project, seen: &mut BTreeSet<&'a str>, order: &mut Vec<String>) {
+        let Some(service) = project.services.get(name) else { return };
+        if seen.insert(name) {
+            service.depends_on.keys().for_each(|on| visit(on, project, seen, order));
+            order.push(name.to_owned());
+        }
+    }
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    project.services.keys().for_each(|name| visit(name, project, &mut seen, &mut order));
+    order
+}
+
+/// Image of each enabled service, in the order of services.
+pub fn images(project: &Project) -> Vec<String> {
+    project.services.values().map(|s| project.image_of(s)).collect()
+}
+
+/// References of the models that services use.
+pub fn models(project: &Project) -> Vec<String> {
+    project.models.values().map(|m| m.model.clone()).filter(|m| !m.is_empty()).collect()
+}
+
+/// Every profile that some service names, sorted.
+pub fn profiles(project: &Project) -> Vec<String> {
+    let all: BTreeSet<String> = project.services.values().chain(project.disabled.values()).flat_map(|s| s.profiles.iter().cloned()).collect();
+    all.into_iter().collect()
+}
+
+/// `KEY=value` of the environment for interpolation, sorted.
+pub fn environment(project: &Project) -> Vec<String> {
+    project.environment.iter().map(|(k, v)| format!("{k}={v}")).collect()
+}
+
+/// Name and configuration hash of each enabled service.
+pub fn hashes(project: &Project) -> Vec<(String, String)> {
+    project.services.iter().map(|(name, s)| (name.clone(), Sha256::digest(service_json(s)).iter().map(|b| format!("{b:02x}")).collect())).collect()
+}
+
+/// The variables that the files mention, as a table.
+pub fn variables(loaded: &Loaded) -> String {
+    let header = ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned);
+    let rows = loaded
+        .variables
+        .iter()
+        .map(|(name, v)| [name.clone(), v.required.to_string(), v.default.clone().unwrap_or_default(), v.alternate.clone().unwrap_or_default()]);
+    let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0).max(17) + 3;
+    rows.iter().map(|r| format!("{:a$}{:b$}{:c$}{}\n", r[0], r[1], r[2], r[3], a = width(0), b = width(1), c = width(2))).collect()
+}
+
+/// The variables that the files mention, as JSON.
+pub fn variables_json(loaded: &Loaded) -> String {
+    let all: Map<String, Value> = loaded
+        .variables
+        .iter()
+        .map(|(name, v)| {
+            let value = json!({
+                "Name": name,
+                "DefaultValue": v.default.as_deref().unwrap_or_default(),
+                "PresenceValue": v.alternate.as_deref().unwrap_or_default(),
+                "Required": v.required,
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    pretty(&all)
+}
+
+fn pretty<T: serde::Serialize>(value: &T) -> String {
+    let text = serde_json::to_string_pretty(value).expect("all keys are strings, and nothing here fails to serialize");
+    escape(text) + "\n"
+}
+
+/// The top level in the usual order.
+fn ordered(tree: Value) -> Value {
+    let Value::Object(mut map) = tree else { return tree };
+    let mut result = Map::new();
+    for key in ["name", "services", "networks", "volumes", "secrets", "configs", "models"] {
+        if let Some(value) = map.remove(key) {
+            result.insert(key.to_owned(), value);
+        }
+    }
+    result.extend(map);
+    Value::Object(result)
+}
+
+/// From the JSON of the model to what YAML shows: `x-…` keys come back, and what JSON writes only because it can't leave
+/// it out goes.
+fn view(value: &mut Value, node: &Node, shape: &Shape) {
+    let shape = match shape {
+        Shape::Either(shapes) => shapes.iter().find(|s| takes(s, node)).unwrap_or(&Shape::Any),
+        shape => shape,
+    };
+    match (shape, value) {
+        (Shape::Object(object), Value::Object(map)) => view_object(map, node, object),
+        (Shape::Map(of), Value::Object(map)) => {
+            for (key, value) in map.iter_mut() {
+                if let Some(node) = node.get(key) {
+                    view(value, node, of.value);
+                }
+            }
+        }
+        (Shape::List(list), Value::Array(items)) => {
+            items.iter_mut().zip(node.as_seq().unwrap_or_default()).for_each(|(value, node)| view(value, node, list.item));
+        }
+        _ => {}
+    }
+}
+
+fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
+    let mut result = Map::new();
+    for (key, mut value) in std::mem::take(map) {
+        // The only capital letters are those of two structures without names for JSON.
+        let key = key.to_lowercase();
+        if let (Some(node), Some(known)) = (node.get(&key), object.key(&key)) {
+            view(&mut value, node, &known.shape);
+        }
+        let empty = match key.as_str() {
+            "command" | "entrypoint" => value.is_null(),
+            "resources" | "placement" | "ipam" => value.as_object().is_some_and(Map::is_empty),
+            "exec" => value.get("command").is_some_and(Value::is_null),
+            _ => false,
+        };
+        if !empty {
+            result.insert(key, value);
+        }
+    }
+    if object.key("soft").is_some() {
+        for key in ["soft", "hard"] {
+            let value = result.shift_remove(key).unwrap_or_else(|| json!(0));
+            result.insert(key.to_owned(), value);
+        }
+    }
+    if object.extensions {
+        let own: BTreeMap<&str, Value> =
+            node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-")).map(|e| (e.key.as_str(), lower::json(&e.value))).collect();
+        result.extend(own.into_iter().map(|(k, v)| (k.to_owned(), v)));
+    }
+    *map = result;
+}
