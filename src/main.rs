@@ -10,6 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 fn main() -> ExitCode {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        consort::ui::restore();
+        report(panic);
+    }));
     let (signals, receiver) = mpsc::channel(8);
     let (size, size_now) = watch::channel(terminal_size());
     let session = match session(receiver, size_now) {

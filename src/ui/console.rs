@@ -4,6 +4,7 @@ use super::live::TICK;
 use super::logs::LogStyle;
 use super::output::{Output, Pipe, Size};
 use super::screen::{Advice, Look, Screen};
+use super::terminal::note_cursor;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::world::{Event, Stream};
 use std::future::Future;
@@ -141,26 +142,24 @@ impl Console {
         let reader = async {
             let mut is_over = pin!(is_over);
             let mut batch = Vec::with_capacity(ROOM);
-            let mut open = true;
+            let (mut open, mut ended) = (true, false);
             let mut tick = interval(TICK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                let ended = tokio::select! {
-                    biased;
-                    n = events.recv_many(&mut batch, ROOM), if open => {
-                        open = n > 0;
-                        false
+                if batch.is_empty() && !ended {
+                    tokio::select! {
+                        biased;
+                        n = events.recv_many(&mut batch, ROOM), if open => open = n > 0,
+                        Some((text, done)) = self.questions.recv() => {
+                            self.screen.say(Stream::Stderr, &text);
+                            self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+                            let _ = done.send(());
+                        }
+                        _ = &mut is_over => ended = true,
+                        Ok(()) = self.size.changed(), if self.screen.is_live() => {}
+                        _ = tick.tick(), if self.screen.is_live() => {}
                     }
-                    Some((text, done)) = self.questions.recv() => {
-                        self.screen.say(Stream::Stderr, &text);
-                        self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
-                        let _ = done.send(());
-                        continue;
-                    }
-                    _ = &mut is_over => true,
-                    Ok(()) = self.size.changed(), if self.screen.is_live() => false,
-                    _ = tick.tick(), if self.screen.is_live() => false,
-                };
+                }
                 let now = begun.elapsed();
                 self.screen.size = *self.size.borrow_and_update();
                 loop {
@@ -181,6 +180,7 @@ impl Console {
                 }
                 self.screen.frame(now);
                 self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+                note_cursor(self.screen.hides_cursor());
                 if self.stdout.gone.is_some()
                     && let Some((unread, on_unread)) = unread.take()
                     && !on_unread()
@@ -191,6 +191,7 @@ impl Console {
             }
             self.screen.finish(begun.elapsed());
             self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+            note_cursor(false);
         };
         match tokio::join!(work, reader).0 {
             Some(value) => Shown::Done(value),
@@ -209,6 +210,111 @@ impl Drop for Console {
         let bytes = self.screen.abandon();
         if !bytes.is_empty() && self.stderr.gone.is_none() {
             self.stderr.output.write_if_free(&bytes);
+            note_cursor(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::output::Captured;
+    use super::super::screen::ProgressMode;
+    use super::*;
+    use crate::world::{Subject, SubjectKind, TaskState};
+    use std::io::Write;
+    use std::time::Duration;
+
+    fn console(look: Look) -> (Console, Captured, Captured) {
+        let (stdout, out) = Output::captured(false);
+        let (stderr, err) = Output::captured(false);
+        let (size, receiver) = watch::channel(Size::default());
+        // The size never changes here.
+        drop(size);
+        (Console::new(stdout, stderr, receiver, look), out, err)
+    }
+
+    fn task(state: TaskState, text: &str) -> Event {
+        Event::Task { subject: Subject::new(SubjectKind::Container, "p-a-1"), state, text: text.into(), part: None, progress: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_told_is_shown_before_the_work_is_over() {
+        let (mut console, _, err) = console(Look::default());
+        let work = |out: mpsc::Sender<Event>| async move {
+            for i in 0..1000 {
+                out.send(Event::Message(i.to_string())).await.unwrap();
+            }
+            // Whoever still holds a sender must not keep the view open.
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+                drop(out);
+            });
+            7
+        };
+        let Shown::Done(value) = console.show("up", LogStyle::default(), || false, work).await else { panic!("unread") };
+        let expected: String = (0..1000).map(|i| format!("{i}\n")).collect();
+        assert_eq!((value, err.text()), (7, expected));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_live_view_moves_while_nothing_happens_and_leaves_the_cursor_visible() {
+        let (mut console, _, err) = console(Look { progress: ProgressMode::Tty, ..Look::default() });
+        let work = |out: mpsc::Sender<Event>| async move {
+            out.send(task(TaskState::Working, "Starting")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1050)).await;
+            out.send(task(TaskState::Done, "Started")).await.unwrap();
+        };
+        assert!(matches!(console.show("up", LogStyle::default(), || false, work).await, Shown::Done(())));
+        let text = err.text();
+        assert!(text.matches("Starting").count() >= 10, "{text}");
+        assert!(text.contains("[+] up 1/1\n ✔ Container p-a-1  Started    1.1s\n\u{1b}[?25h"), "{text}");
+        assert_eq!(text.matches("\u{1b}[?25l").count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_stands_below_what_was_told_before() {
+        let (mut console, _, err) = console(Look::default());
+        let asker = console.asker();
+        let work = |out: mpsc::Sender<Event>| async move {
+            out.send(task(TaskState::Working, "Creating")).await.unwrap();
+            asker.show("Really? ").await;
+            let shown = err.text();
+            out.send(task(TaskState::Done, "Created")).await.unwrap();
+            drop(out);
+            // Without senders questions are still answered.
+            asker.show("Sure? ").await;
+            shown
+        };
+        let Shown::Done(shown) = console.show("up", LogStyle::default(), || false, work).await else { panic!("unread") };
+        assert_eq!(shown, " Container p-a-1  Creating\nReally? ");
+    }
+
+    /// A stream whose reader is gone.
+    struct Gone(io::ErrorKind);
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_nobody_reads_is_dropped_or_goes_on_untold() {
+        for (kind, goes_on) in [(io::ErrorKind::BrokenPipe, false), (io::ErrorKind::BrokenPipe, true), (io::ErrorKind::StorageFull, false)] {
+            let (_, receiver) = watch::channel(Size::default());
+            let mut console = Console::new(Output::memory(Gone(kind), false), Output::captured(false).0, receiver, Look::default());
+            let work = |out: mpsc::Sender<Event>| async move {
+                out.send(Event::Attach { sources: vec!["a-1".into()], announce: true }).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                out.send(Event::Message("never".into())).await.unwrap();
+            };
+            let shown = console.show("logs", LogStyle::default(), || goes_on, work).await;
+            assert_eq!(matches!(shown, Shown::Done(())), goes_on);
+            assert_eq!(console.broken().map(io::Error::kind), (kind != io::ErrorKind::BrokenPipe).then_some(kind));
         }
     }
 }

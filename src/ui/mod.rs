@@ -6,15 +6,15 @@ pub mod human;
 mod live;
 mod logs;
 mod output;
-mod raw;
 mod screen;
 mod style;
 pub mod table;
+mod terminal;
 mod view;
 
 pub use console::{Asker, Console, Shown};
 pub use logs::LogStyle;
 pub use output::{Captured, Output, Size, Writer};
-pub use raw::{RawMode, restore};
 pub use screen::{Look, ProgressMode};
 pub use style::Paint;
+pub use terminal::{RawMode, restore};

@@ -245,6 +245,11 @@ impl Screen {
         self.look.progress == ProgressMode::Tty && (self.region.is_drawn() || self.dirty)
     }
 
+    /// Whether the cursor is hidden once everything is written.
+    pub(crate) fn hides_cursor(&self) -> bool {
+        self.region.hides_cursor()
+    }
+
     /// Draws the live view. Called before bytes are written, and at every tick.
     pub(crate) fn frame(&mut self, now: Duration) {
         if self.look.progress != ProgressMode::Tty {
