@@ -5,7 +5,7 @@ use super::options::{KillOptions, RestartOptions, RmOptions, StartOptions, StopO
 use super::scope::{Scope, unknown};
 use super::steps::{self, push, show};
 use super::types::{Await, Awaited, Gate, NodeId, Plan};
-use super::view::is_anonymous;
+use super::view::{is_anonymous, resting};
 use crate::diag::{Diagnostic, KeyPath, Places};
 use crate::model::{Condition, Project};
 use crate::world::{Container, HookSpec, Observed, Op, RestartPolicy, State, Target, label};
@@ -104,11 +104,11 @@ pub(super) fn plan_start(
             faults.push(fault.at_opt(places(&KeyPath::of(["services", service]))).help(format!("create it: up {service}")));
             continue;
         }
-        let resting: Vec<&Container> =
+        let idle: Vec<&Container> =
             containers.iter().copied().filter(|c| matches!(c.state, State::Created | State::Exited | State::Paused | State::Dead)).collect();
-        let gates = if resting.is_empty() { Vec::new() } else { push_gates(&mut plan, &scope, service, &started, false) };
+        let gates = if idle.is_empty() { Vec::new() } else { push_gates(&mut plan, &scope, service, &started, false) };
         let files = match (scope.project, model) {
-            (Some(project), Some(model)) if !resting.is_empty() => lower::files(project, model).unwrap_or_else(|more| {
+            (Some(project), Some(model)) if !idle.is_empty() => lower::files(project, model).unwrap_or_else(|more| {
                 faults.extend(more.into_iter().map(|(path, fault)| fault.at_opt(places(&path))));
                 Vec::new()
             }),
@@ -119,8 +119,8 @@ pub(super) fn plan_start(
             own.containers
                 .push(Awaited { target: target(container), fresh: matches!(container.state, State::Created | State::Exited | State::Dead) });
         }
-        for container in resting {
-            let why = format!("it is {}", container.state.as_str());
+        for container in idle {
+            let why = resting(container.state);
             if container.state == State::Paused {
                 let id = push(&mut plan, Op::UnpauseContainer { container: target(container) }, vec![], why);
                 steps::of_service(&mut plan, id, service);

@@ -125,3 +125,6 @@ pub fn plan_rm(project: Option<&Project>, name: &str, observed: &Observed, optio
 pub fn plan_pull(project: &Project, observed: &Observed, options: &PullOptions) -> Result<Plan, Vec<Diagnostic>> {
     pull::plan_pull(project, observed, options)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::graph::Graph;
 use crate::model::{Condition, Project};
-use crate::world::{Container, NetworkState, Observed, VolumeState, label};
+use crate::world::{Container, NetworkState, Observed, State, VolumeState, label};
 use std::collections::BTreeMap;
 
 /// What exists of a project.
@@ -105,6 +105,15 @@ pub(super) fn order<'a>(dependencies: &BTreeMap<&'a str, Vec<Needed<'a>>>) -> Ve
 /// Whether `name` is one that only engines give: that of an anonymous volume.
 pub(super) fn is_anonymous(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Why a container is started, in words.
+pub(super) fn resting(state: State) -> &'static str {
+    match state {
+        State::Created => "it was never started",
+        State::Paused => "it is paused",
+        _ => "it is not running",
+    }
 }
 
 #[cfg(test)]

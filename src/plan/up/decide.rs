@@ -5,7 +5,7 @@ use crate::diag::{Diagnostic, KeyPath};
 use crate::model::{MountType, Service};
 use crate::plan::lower::{self, Parent, Setting};
 use crate::plan::options::Recreate;
-use crate::plan::view::is_anonymous;
+use crate::plan::view::{is_anonymous, resting};
 use crate::world::{ConfigHash, Container, ContainerSpec, MountKind, MountSpec, State, label};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -259,8 +259,8 @@ impl<'a> Planner<'a> {
                 Some(why) => (Act::Restart, why),
                 None => (Act::Keep, String::new()),
             },
-            State::Paused => (Act::Unpause, "it is paused".into()),
-            state => (Act::Start, format!("it is {}", state.as_str())),
+            State::Paused => (Act::Unpause, resting(State::Paused).into()),
+            state => (Act::Start, resting(state).into()),
         }
     }
 

@@ -23,6 +23,9 @@ struct Steps<'a> {
     ports: BTreeMap<(u16, &'a str), Vec<(&'a str, NodeId)>>,
 }
 
+/// Why an old container goes; why it is replaced stands beside the new one.
+const MAKES_ROOM: &str = "makes room for the new one";
+
 impl<'a> Planner<'a> {
     /// A plan that fetches images and does no more.
     pub(super) fn only_fetches(mut self) -> Plan {
@@ -200,10 +203,7 @@ impl<'a> Planner<'a> {
         if matches!(unit.act, Act::Swap | Act::Replace | Act::Restart) {
             after.extend(self.dependants_of(name).flat_map(|d| self.units_of(d)).filter_map(|d| d.steps.stop));
         }
-        let why = match unit.act {
-            Act::Swap | Act::Replace => format!("it is replaced: {}", unit.why),
-            _ => unit.why.clone(),
-        };
+        let why = if unit.act.creates() { MAKES_ROOM.to_owned() } else { unit.why.clone() };
         let hooks: Vec<_> = unit.service.pre_stop.iter().map(lower::hook).collect();
         let visible = matches!(unit.act, Act::Remove | Act::Restart);
         let id = steps::push_stop(&mut self.plan, old, name, &hooks, self.options.timeout, after, &why);
@@ -223,11 +223,8 @@ impl<'a> Planner<'a> {
     fn push_remove(&mut self, u: usize) {
         let Some(unit) = self.units.get(u) else { return };
         let Some(old) = unit.old else { return };
-        let after: Vec<NodeId> = unit.steps.stop.into_iter().chain(unit.steps.create).collect();
-        let why = match unit.act {
-            Act::Remove => unit.why.clone(),
-            _ => format!("it is replaced: {}", unit.why),
-        };
+        let after: Vec<NodeId> = unit.steps.stop.or(unit.steps.create).into_iter().collect();
+        let why = if unit.act.creates() { MAKES_ROOM.to_owned() } else { unit.why.clone() };
         let container = Target::existing(old.name.clone(), old.id.clone());
         let renews = !unit.discard.is_empty();
         let (service, discard, visible) = (unit.service.name.clone(), unit.discard.clone(), unit.act == Act::Remove);
@@ -250,7 +247,7 @@ impl<'a> Planner<'a> {
         let Some(unit) = self.units.get_mut(u) else { return };
         let Some(spec) = &unit.spec else { return };
         let op = Op::RenameContainer { container: Target::named(spec.name.clone()), to: unit.name.clone() };
-        let id = push(&mut self.plan, op, unit.steps.remove.into_iter().chain(unit.steps.create).collect(), "it takes the place of the old one");
+        let id = push(&mut self.plan, op, unit.steps.remove.into_iter().collect(), "it takes the place of the old one");
         steps::of_service(&mut self.plan, id, &unit.service.name);
         steps::show_as(&mut self.plan, id, &unit.name, "", "Recreated");
         unit.steps.made = Some(id);
@@ -354,7 +351,7 @@ impl<'a> Planner<'a> {
 
     fn push_start(&mut self, u: usize, gates: Vec<NodeId>, steps: &Steps, before: &mut Option<NodeId>) {
         let Some(unit) = self.units.get(u) else { return };
-        let mut after: Vec<NodeId> = unit.steps.made.into_iter().chain(unit.steps.stop).collect();
+        let mut after: Vec<NodeId> = unit.steps.made.or(unit.steps.stop).into_iter().collect();
         after.extend(gates);
         let ports = unit.spec.as_ref().map_or(&[][..], |s| &s.ports);
         for port in ports {
