@@ -81,6 +81,11 @@ impl<'a> Down<'a> {
                 self.scope.project.and_then(|p| p.service(name)).into_iter().flat_map(|s| s.pre_stop.iter().map(lower::hook)).collect();
             let known = self.scope.project.is_none_or(|p| p.service(name).is_some());
             let why = if known { "down" } else { "its service is not in the file" };
+            // Where nothing is, the order goes on through it.
+            if containers.is_empty() {
+                removed.insert(name, after);
+                continue;
+            }
             for container in containers {
                 let id = self.remove(container, name, &hooks, after.clone(), why);
                 removed.entry(name).or_default().push(id);

@@ -37,6 +37,11 @@ fn push_stops<'a>(plan: &mut Plan, scope: &Scope<'a>, services: &[String], timeo
     for (service, containers) in scope.meant(services).into_iter().rev() {
         let after: Vec<NodeId> = scope.dependants_of(service).filter_map(|d| by_service.get(d)).flatten().copied().collect();
         let hooks = pre_stop(scope, service);
+        // Where nothing runs, the order goes on through it.
+        if !containers.iter().any(|c| c.is_alive()) {
+            by_service.insert(service, after);
+            continue;
+        }
         for container in containers.into_iter().filter(|c| c.is_alive()) {
             let first = plan.nodes.len();
             let id = steps::push_stop(plan, container, service, &hooks, timeout, after.clone(), "stop");
@@ -182,11 +187,12 @@ pub(super) fn plan_restart(project: Option<&Project>, name: &str, observed: &Obs
         {
             wanted.insert(service, format!("{} is restarted, and `restart: true` asks for it", by.on));
         }
-        let Some(why) = wanted.get(service) else { continue };
+        let Some(why) = wanted.get(service).cloned() else { continue };
         let asked = why == "restart";
         // Nobody asked for a dependant that is down.
         let containers: Vec<&Container> = scope.view.of_service(service).iter().copied().filter(|c| asked || c.is_alive()).collect();
         if containers.is_empty() {
+            wanted.remove(service);
             continue;
         }
         let gates = push_gates(&mut plan, &scope, service, &started, true);

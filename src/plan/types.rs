@@ -151,3 +151,13 @@ impl Plan {
         id
     }
 }
+
+impl Step {
+    /// The verb, for plans and records: `create container`, `wait`.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Do(op) => op.verb(),
+            Self::Await(_) => "wait",
+        }
+    }
+}

@@ -31,7 +31,11 @@ impl World {
     /// A project that is up.
     pub fn up(project: &Project) -> Self {
         let mut world = Self::of(project);
-        let plan = super::up(project, &world);
+        let mut plan = super::up(project, &world);
+        if plan.again {
+            world.carry_out(&plan);
+            plan = super::up_with(project, &world, &UpOptions { pulled: true, ..UpOptions::default() });
+        }
         world.carry_out(&plan);
         world
     }
