@@ -4,8 +4,10 @@ use super::app::App;
 use super::args;
 use super::fault::{Fault, usage};
 use crate::exit::Exit;
-use crate::load::{Loaded, Request};
-use std::collections::BTreeSet;
+use crate::graph;
+use crate::load::render::{self, Format};
+use crate::load::{self, Loaded, Request};
+use crate::model::Selection;
 
 /// `config`.
 pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Fault> {
@@ -22,7 +24,18 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
         all_resources: request.all_resources,
         ..request
     };
-    let loaded = app.load_request(&request).await?;
+    let mut loaded = app.load_request(&request).await?;
+    if !args.no_consistency {
+        let cycles = graph::check(&loaded.project, &|path| loaded.provenance.nearest(path));
+        if !cycles.is_empty() {
+            return Err(cycles.into());
+        }
+    }
+    if !args.services.is_empty() {
+        let selection = Selection { services: args.services.clone(), no_deps: false };
+        let selected = graph::select(&loaded.project, &selection)?;
+        load::restrict(&mut loaded.project, &selected.services, request.all_resources);
+    }
     let text = rendered(&loaded, args)?;
     match &args.output {
         _ if args.quiet => Ok(Exit::Success),
@@ -38,10 +51,9 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
 /// What was asked for.
 fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
     let project = &loaded.project;
-    let lines = |names: BTreeSet<String>| names.into_iter().map(|n| format!("{n}\n")).collect::<String>();
-    let wanted = |name: &&String| args.services.is_empty() || args.services.contains(name);
+    let lines = |names: Vec<String>| names.into_iter().map(|n| n + "\n").collect::<String>();
     if args.list_services {
-        return Ok(lines(project.services.keys().cloned().collect()));
+        return Ok(lines(render::services(project)));
     }
     if args.list_volumes {
         return Ok(lines(project.volumes.keys().cloned().collect()));
@@ -50,26 +62,34 @@ fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
         return Ok(lines(project.networks.keys().cloned().collect()));
     }
     if args.list_models {
-        return Ok(lines(project.models.keys().cloned().collect()));
+        return Ok(lines(render::models(project)));
     }
-    if args.list_images {
-        return Ok(lines(project.services.values().filter(|s| wanted(&&s.name)).map(|s| project.image_of(s)).collect()));
+    if let Some(wanted) = &args.hash {
+        let hashes = render::hashes(project);
+        let names: Vec<&str> = if wanted == "*" { Vec::new() } else { wanted.split(',').map(str::trim).collect() };
+        if let Some(unknown) = names.iter().find_map(|n| graph::unknown_service(project, n)) {
+            return Err(vec![unknown].into());
+        }
+        let chosen = hashes.into_iter().filter(|(name, _)| names.is_empty() || names.contains(&name.as_str()));
+        return Ok(chosen.map(|(name, hash)| format!("{name} {hash}\n")).collect());
     }
     if args.list_profiles {
-        let all = project.services.values().chain(project.disabled.values());
-        return Ok(lines(all.flat_map(|s| s.profiles.iter().cloned()).collect()));
+        return Ok(lines(render::profiles(project)));
+    }
+    if args.list_images {
+        return Ok(lines(render::images(project)));
     }
     if args.environment {
-        return Ok(project.environment.iter().map(|(k, v)| format!("{k}={v}\n")).collect());
+        return Ok(lines(render::environment(project)));
     }
-    let json = match args.format.as_str() {
-        "json" => true,
-        "yaml" | "" => false,
+    let format = match args.format.as_str() {
+        "json" => Format::Json,
+        "yaml" | "" => Format::Yaml,
         other => return Err(usage(format!("unknown format {other:?}")).help("it can be `yaml` or `json`").into()),
     };
-    if args.variables || args.hash.is_some() {
-        return Err(usage("this is not available yet").into());
-    }
-    let _ = json;
-    Ok(String::new())
+    Ok(match format {
+        Format::Json if args.variables => render::variables_json(loaded),
+        Format::Yaml if args.variables => render::variables(loaded),
+        format => render::config(loaded, format),
+    })
 }

@@ -91,8 +91,20 @@ impl Canonical<'_> {
                 node.value = Value::Map(entries.collect());
             }
             (Form::List, Some(_), _) => wrap(node),
-            (Form::Words, Some(text), _) if !self.uninterpolated => match super::words::split(&text) {
-                Ok(words) => node.value = Value::Seq(words.into_iter().map(|w| Node::new(span, Value::String(w))).collect()),
+            (Form::Words, Some(text), _) if !self.uninterpolated => match super::words::split_words(&text) {
+                Ok(found) => {
+                    if let Some(dropped) = found.dropped {
+                        self.diagnostics.push(
+                            Diagnostic::warning(
+                                "shell-syntax",
+                                format!("{} ends before {:?}: no shell reads it", at.name(), text.get(dropped.clone()).unwrap_or_default().trim()),
+                            )
+                            .at(self.part(span, &text, dropped.start, dropped.end))
+                            .help("write `sh -c '…'`, or put it in quotes if the program shall have it"),
+                        );
+                    }
+                    node.value = Value::Seq(found.words.into_iter().map(|w| Node::new(span, Value::String(w))).collect());
+                }
                 Err(fault) => self.diagnostics.push(
                     Diagnostic::error("bad-command", format!("{} can't be split into words: {fault}", at.name()))
                         .at(self.part(span, &text, fault.offset, text.len()))

@@ -126,8 +126,9 @@ impl Checker<'_> {
                 Ok(_) => return,
                 Err(fault) => (format!("must be a duration: {fault}"), "write it like `1m30s`; the units are ms, s, m, h, d, w".to_owned()),
             },
-            Format::Bytes => match scalar::bytes(node) {
-                Ok(_) => return,
+            Format::Bytes(min) => match scalar::bytes(node) {
+                Ok(size) if size.0 >= min => return,
+                Ok(_) => (format!("must be at least {min} bytes, not {}", text()), "write it like `512m`; the units are b, k, m, g".to_owned()),
                 Err(fault) => (format!("must be a size: {fault}"), "write it like `512m`; the units are b, k, m, g".to_owned()),
             },
             Format::Mode => match scalar::mode(node) {
@@ -171,6 +172,9 @@ impl Checker<'_> {
                     (Value::Int(n), Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
                     (Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Bool(_), _) if accepts(shape, Kinds::STRING) => {
                         format!("put it in quotes: `\"{}\"`", scalar::text(node).unwrap_or_default())
+                    }
+                    (Value::String(s), Shape::Object(_) | Shape::Map(_)) if s.contains(':') && !s.contains(": ") => {
+                        format!("put a blank after the colon: `{}`", s.replacen(':', ": ", 1))
                     }
                     (Value::String(s), Shape::List(_)) => format!("write it as a list: `[{s:?}]`"),
                     (Value::Seq(_), Shape::Object(_) | Shape::Map(_)) => "write `key: value` lines without `- ` in front".to_owned(),

@@ -282,10 +282,14 @@ impl<'r> Loader<'r> {
             Value::Map(map) => map.remove("extends").map(|e| e.value),
             _ => None,
         };
-        let Some((target, span)) = extends.as_ref().and_then(|e| e.get("service")).and_then(|n| Some((n.as_str()?.to_owned(), n.span))) else {
+        let Some(extends) = extends else { return Some(own) };
+        let Some((target, span)) = extends.get("service").and_then(|n| Some((n.as_str()?.to_owned(), n.span))) else {
+            let services = Trail::ROOT.key("services");
+            let message = format!("`{}` lacks the key `service`", services.key(name).key("extends").path());
+            self.diagnostics.push(Diagnostic::error("missing-key", message).at(extends.span).help("add `service: …`, the service to extend"));
             return Some(own);
         };
-        let file = extends.as_ref().and_then(|e| e.get("file")).and_then(|f| Some((f.as_str()?.to_owned(), f.span)));
+        let file = extends.get("file").and_then(|f| Some((f.as_str()?.to_owned(), f.span)));
         let path = file.map(|(path, at)| (absolute(&origin.directory, Path::new(&find::expand_home(&path, level.environment))), path, at));
         chain.push((origin.file.clone(), name.to_owned(), span));
         let base = match path {
@@ -364,6 +368,10 @@ impl<'r> Loader<'r> {
         let mut result: Option<Node> = None;
         for mut version in origin.written.get(name).cloned()? {
             let services = Trail::ROOT.key("services");
+            if version.value == Value::Null {
+                // A service without anything is nothing to extend from, and no fault.
+                version.value = Value::Map(Mapping::new());
+            }
             self.prepare(&mut version, &Shape::Object(&SERVICE), &services.key(name), level.environment);
             result = Some(match result {
                 Some(earlier) => merge(earlier, version, &Shape::Object(&SERVICE), Merge::Deep),

@@ -78,8 +78,8 @@ pub enum Format {
     Float,
     /// `1m30s`.
     Duration,
-    /// `64m`.
-    Bytes,
+    /// `64m`, no less than this many bytes.
+    Bytes(i64),
     /// A file mode: an octal string, or a number.
     Mode,
     /// One of these words.

@@ -2,7 +2,7 @@
 
 use super::deploy::{BUILD, DEPLOY, GPU};
 use super::shapes::{
-    ANY_SCALAR, BOOL, BYTES, COMMAND, DURATION, FLOAT, HOSTS, INT, KEY_VALUES, MODE, NUMBER, OPTIONS, STRICT_BOOL, STRICT_NUMBER, TEXT,
+    ANY_SCALAR, BOOL, BYTES, COMMAND, DURATION, FLOAT, HOSTS, INT, KEY_VALUES, MODE, NUMBER, OPTIONS, SIZE, STRICT_BOOL, STRICT_NUMBER, TEXT,
     TEXT_OR_NUMBER, TEXT_OR_TEXTS, TEXTS, UNIQUE_TEXTS, int, list, map, named, one_of, text,
 };
 use super::{Form, Format, Identity, Kinds, List, MapOf, Merge, Names, Object, Scalar, Shape, key};
@@ -393,6 +393,6 @@ static VOLUME: Object = Object {
 };
 
 static TMPFS: Object =
-    Object { what: "tmpfs", keys: &[key("size", BYTES, "Size."), key("mode", MODE, "File mode.")], required: &[], extensions: true };
+    Object { what: "tmpfs", keys: &[key("size", SIZE, "Size."), key("mode", MODE, "File mode.")], required: &[], extensions: true };
 
 static IMAGE: Object = Object { what: "image", keys: &[key("subpath", TEXT, "Path within the image.")], required: &[], extensions: true };
