@@ -177,6 +177,7 @@ impl Attached<'_> {
         for c in observed.containers.iter().filter(|c| c.is_alive() && !touched.contains(c.id.as_str())) {
             watcher.adopt(c, None, Begin::At(LogQuery { tail: Some(0), ..LogQuery::default() }));
         }
+        watcher.doubt();
         // The plan has a brake of its own: the rule may end it early, too.
         let (brake, braked) = super::interrupts();
         let mut codes: BTreeMap<String, i64> = BTreeMap::new();

@@ -197,8 +197,9 @@ impl<'a, S: Scope> Watcher<'a, S> {
         }
     }
 
-    /// Events were missed: look at everything that was alive.
-    fn doubt(&mut self) {
+    /// Looks at everything that is thought to be alive: events were missed, or the list that said so was out of date, as
+    /// it is on some engines for a moment after a process ended.
+    pub fn doubt(&mut self) {
         for c in self.alive.values().filter(|c| !self.queued.contains_key(&c.id)).cloned().collect::<Vec<_>>() {
             self.look(Arc::new(EngineEvent { time: Timestamp(0), container: c, kind: EventKind::Other(String::new()) }));
         }

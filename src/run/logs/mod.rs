@@ -88,6 +88,7 @@ async fn tell(ctx: &Context, request: &LogsRequest) -> Result<(), Error> {
         let begin = if c.is_alive() { Begin::At(LogQuery { since, tail, ..LogQuery::default() }) } else { Begin::NextStart };
         watcher.adopt(c, lines, begin);
     }
+    watcher.doubt();
     while watcher.any_alive() {
         if let Turn::Lost(error) = watcher.turn(feed).await {
             return Err(error.into());
