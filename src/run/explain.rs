@@ -1,4 +1,4 @@
-//! The block of text under a fault: who waits, for what, the last probes, the exit code in words, the last log lines and
+//! The block of text under a fault: the container, its last probes, the exit code in words, the last log lines and
 //! a hint where there is a sure one. Pure.
 
 use super::{Blocked, words};
@@ -30,9 +30,6 @@ pub(super) fn block(found: &Found) -> Option<String> {
     let mut field = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<10} {value}");
     };
-    if let Some(waiter) = &gate.waiter {
-        field("waiting", &format!("{waiter} waits for {} to {}", gate.service, words::condition(gate.gate)));
-    }
     field("container", &format!("{container}: {}", state(details)));
     if !details.error.is_empty() {
         field("engine", &details.error);
@@ -63,7 +60,7 @@ pub(super) fn block(found: &Found) -> Option<String> {
 fn state(details: &ContainerDetails) -> String {
     let mut text = match details.state {
         Some(State::Exited | State::Dead) => {
-            format!("exited with code {}, {}", details.exit_code, words::exit_code(details.exit_code, details.oom_killed))
+            format!("exited with code {} ({})", details.exit_code, words::exit_code(details.exit_code, details.oom_killed))
         }
         Some(State::Running) => match details.health {
             Some(health) => format!("running, {}", health.as_str()),
@@ -71,7 +68,7 @@ fn state(details: &ContainerDetails) -> String {
         },
         Some(State::Restarting) => {
             let words = words::exit_code(details.exit_code, details.oom_killed);
-            format!("being restarted after exit code {}, {words}", details.exit_code)
+            format!("being restarted after exit code {} ({words})", details.exit_code)
         }
         Some(other) => other.as_str().to_owned(),
         None => "state unknown".to_owned(),
@@ -79,7 +76,7 @@ fn state(details: &ContainerDetails) -> String {
     if let (Some(State::Exited), Some(from), Some(to)) = (details.state, details.started, details.finished)
         && to > from
     {
-        let _ = write!(text, ", after {}", round(to.0 - from.0));
+        let _ = write!(text, " after {}", round(to.0 - from.0));
     }
     if details.restarts > 0 {
         let _ = write!(text, ", restarted {} times", details.restarts);
@@ -260,8 +257,7 @@ mod tests {
             unhealthy(&["CMD-SHELL", "curl -f localhost"], vec![probe(1, "old"), probe(1, "a"), probe(1, ""), probe(127, "sh: curl: not found\n")]);
         assert_eq!(
             text,
-            "  waiting    web waits for db to be healthy
-  container  p-db-1: running, unhealthy
+            "  container  p-db-1: running, unhealthy
   probe      sh -c \"curl -f localhost\"  (interval 5s, retries 3)
   probes     exit 1 after 32ms: a
              exit 1 after 32ms, no output
@@ -301,7 +297,7 @@ mod tests {
         let found =
             Found { gate: &gate(Gate::Completed), container: "p-db-1", blocked: &Blocked::Exited { code: 137 }, details: &details, lines: &[] };
         let text = block(&found).unwrap();
-        assert!(text.contains("exited with code 137, killed by SIGKILL, because memory ran out, after 2.3s, restarted 2 times"), "{text}");
+        assert!(text.contains("exited with code 137 (killed by SIGKILL, because memory ran out) after 2.3s, restarted 2 times"), "{text}");
         assert!(text.contains("log        empty"), "{text}");
         assert!(text.contains("hint       it needs more memory"), "{text}");
     }

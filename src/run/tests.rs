@@ -44,7 +44,7 @@ impl Told {
         for event in &self.events {
             match event {
                 Event::Message(message) | Event::Explanation(message) => text.push_str(message),
-                Event::Diagnostic(d) => text.push_str(&format!("{:?} {}: {}", d.severity, d.code, d.message)),
+                Event::Diagnostic(d) => text.push_str(&format!("{:?} {}: {} {}", d.severity, d.code, d.message, d.label.as_deref().unwrap_or(""))),
                 _ => continue,
             }
             text.push('\n');

@@ -209,8 +209,8 @@ pub fn exit_code(code: i64, oom: bool) -> String {
     let text = match (code, signal) {
         (137, _) if oom => "killed by SIGKILL, because memory ran out",
         (0, _) => "success",
-        (1, _) => "general failure",
-        (2, _) => "failure, often wrong usage of a shell builtin or of the command line",
+        (1, _) => "failure",
+        (2, _) => "failure, often a wrong command line",
         (125, _) => "the engine could not run it",
         (126, _) => "the command was found but is not executable",
         (127, _) => "the command was not found in the image",
@@ -222,7 +222,7 @@ pub fn exit_code(code: i64, oom: bool) -> String {
         (255, _) => "failure (255 or -1)",
         (_, Some(signal)) => return format!("ended by {signal}"),
         (159.., _) if code < 193 => return format!("ended by real-time signal {}", code - 128),
-        _ => "failure, in the program's own numbering",
+        _ => "failure",
     };
     if oom && code != 137 { format!("{text}; memory ran out") } else { text.to_owned() }
 }
@@ -243,9 +243,9 @@ mod tests {
             (141, false, "ended by SIGPIPE"),
             (159, false, "ended by SIGSYS"),
             (162, false, "ended by real-time signal 34"),
-            (42, false, "failure, in the program's own numbering"),
-            (1, true, "general failure; memory ran out"),
-            (-1, false, "failure, in the program's own numbering"),
+            (42, false, "failure"),
+            (1, true, "failure; memory ran out"),
+            (-1, false, "failure"),
         ] {
             assert_eq!(exit_code(code, oom), words, "{code}");
         }
