@@ -51,6 +51,10 @@ pub(super) struct Builder {
     anchors: BTreeMap<usize, Anchor>,
     /// The newest anchor of each name. Unlike YAML says, anchors live on in later documents, as in the reference.
     names: BTreeMap<String, usize>,
+    /// What may be the name of an alias somewhere in the text.
+    mentioned: BTreeSet<String>,
+    /// Anchors that no alias names; their values are not kept.
+    idle: BTreeSet<usize>,
     expanded: usize,
     /// Set when going on would cost too much.
     pub halted: bool,
@@ -86,7 +90,9 @@ enum Key {
 }
 
 impl Builder {
-    pub(super) fn new(source: SourceId) -> Self {
+    pub(super) fn new(source: SourceId, text: &str) -> Self {
+        let names = text.split('*').skip(1).filter_map(|s| s.split([' ', '\t', '\r', '\n', ',', '[', ']', '{', '}']).next());
+        let mentioned = if text.contains('&') { names.map(String::from).collect() } else { BTreeSet::new() };
         Self {
             source,
             documents: Vec::new(),
@@ -97,6 +103,8 @@ impl Builder {
             root: None,
             anchors: BTreeMap::new(),
             names: BTreeMap::new(),
+            mentioned,
+            idle: BTreeSet::new(),
             expanded: 0,
             halted: false,
             last: 0..0,
@@ -216,6 +224,9 @@ impl Builder {
     /// Names the anchor `id`.
     pub(super) fn anchor(&mut self, id: usize, name: &str) {
         self.names.insert(name.to_owned(), id);
+        if !self.mentioned.contains(name) {
+            self.idle.insert(id);
+        }
     }
 
     pub(super) fn alias(&mut self, id: usize, range: &Range<usize>) {
@@ -314,7 +325,7 @@ impl Builder {
 
     /// Keeps the value of an anchor for its aliases.
     fn define(&mut self, id: usize, node: &Node) {
-        if id == 0 {
+        if id == 0 || self.idle.contains(&id) {
             return;
         }
         let (cost, depth) = measure(node);

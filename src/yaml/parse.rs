@@ -76,7 +76,7 @@ fn read(source: SourceId, original: &str, text: &str, behind: usize, may_change:
         block_nesting_limit: MAX_DEPTH + 1,
     };
     let mut parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder::new(source);
+    let mut builder = Builder::new(source, text);
     let mended = !std::ptr::eq(original, text);
     while let Some(event) = parser.next() {
         match event {

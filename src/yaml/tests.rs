@@ -185,10 +185,14 @@ fn bombs_are_refused_at_once() {
     let laughs: String = (1..30).map(|i| format!("l{i}: &l{i} [{}]\n", vec![format!("*l{}", i - 1); 9].join(","))).collect();
     let (_, documents, diagnostics) = read(&format!("l0: &l0 lol\n{laughs}"));
     assert_eq!((documents.len(), diagnostics.len(), diagnostics[0].code), (0, 1, "alias-limit"));
+    // Fifty thousand copies are many, and still a file.
+    let copies: String = (1..11).map(|i| format!("l{i}: &l{i} [{}]\n", vec![format!("*l{}", i - 1); 3].join(","))).collect();
+    assert_eq!(read(&format!("l0: &l0 {{k: v}}\n{copies}")).2, []);
     let big = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), vec!["*a"; 1000].join(","));
     assert_eq!(read(&big).2[0].code, "alias-limit");
     let anchors = format!("{}1{}", "&a [".repeat(200), "]".repeat(200)).replace('1', &"x,".repeat(100_000));
-    assert_eq!(read(&anchors).2[0].code, "alias-limit");
+    assert_eq!(read(&anchors).2, [], "no alias repeats them");
+    assert_eq!(read(&format!("x: {anchors}\ny: *a\n")).2[0].code, "alias-limit");
     for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
         let (_, _, diagnostics) = read(&format!("{}1{}", open.repeat(100_000), close.repeat(100_000)));
         assert_eq!(diagnostics[0].code, "nesting-limit", "{open}");
