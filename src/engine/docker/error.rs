@@ -122,10 +122,22 @@ fn refused(doing: &str, status: u16, message: &str) -> EngineError {
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
         // Podman answers 500 where Docker answers 409 or 404; a network in use is 403 to Docker.
-        _ if has("is already in use") || has("already exists") || has("has active endpoints") || has("is being used") || has("is in use") => {
+        _ if has("is already in use")
+            || has("already exists")
+            || has("has active endpoints")
+            || has("is being used")
+            || has("is in use")
+            || has("container state improper") =>
+        {
             ErrorKind::Conflict
         }
-        _ if has("no such container") || has("no such image") || has("no such network") || has("no such volume") || has("image not known") => {
+        _ if has("no such container")
+            || has("no such image")
+            || has("no such network")
+            || has("no such volume")
+            || has("image not known")
+            || has("network not found") =>
+        {
             ErrorKind::NotFound
         }
         401 | 403 => ErrorKind::Denied,

@@ -6,7 +6,7 @@ use super::endpoint::Address;
 use super::error::Failure;
 use super::json::nullable;
 use super::observe::{filters, of_project};
-use super::status;
+use super::{probes, status};
 use crate::units::Timestamp;
 use crate::world::{ContainerId, EngineError, EngineEvent, EventKind, label};
 use bytes::{Buf, Bytes, BytesMut};
@@ -22,9 +22,16 @@ const DOING: &str = "tell what happens to containers";
 
 /// Subscribes to the containers of a project, or of all.
 pub async fn events(engine: &DockerEngine, project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
-    let raw = subscribe(&engine.client, &[("type", &["container"]), ("label", &[&of_project(project)])]).await.map_err(|f| f.explain(DOING))?;
-    let events = raw.map(|item| item.map(event).map_err(|f| f.explain(DOING)));
-    Ok(events.boxed())
+    let work = async {
+        let raw = subscribe(&engine.client, &[("type", &["container"]), ("label", &[&of_project(project)])]).await?;
+        let events = raw.map(|item| item.map(event)).boxed();
+        if engine.quirks.probes_need_timers && !probes::has_timers(&engine.client).await? {
+            return probes::with_probes(engine.client.clone(), project, events).await;
+        }
+        Ok(events)
+    };
+    let events = work.await.map_err(|f: Failure| f.explain(DOING))?;
+    Ok(events.map(|item| item.map_err(|f| f.explain(DOING))).boxed())
 }
 
 /// Events as the engine sends them. The stream ends with an error when the engine goes away.
@@ -112,7 +119,6 @@ struct Actor {
 
 fn event(raw: Raw) -> EngineEvent {
     let attribute = |name: &str| raw.actor.attributes.get(name).map_or("", String::as_str);
-    let name = |text: &str| text.trim_start_matches('/').to_owned();
     let (word, detail) = raw.action.split_once(": ").unwrap_or((&raw.action, ""));
     let kind = match word {
         "create" => EventKind::Created,
@@ -131,22 +137,25 @@ fn event(raw: Raw) -> EngineEvent {
         },
         "pause" => EventKind::Paused,
         "unpause" => EventKind::Unpaused,
-        "rename" => EventKind::Renamed { from: name(attribute("oldName")) },
+        "rename" => EventKind::Renamed { from: attribute("oldName").trim_start_matches('/').to_owned() },
         "destroy" | "remove" => EventKind::Removed,
         _ => EventKind::Other(raw.action.clone()),
     };
-    let replaces = Some(attribute(label::REPLACE)).filter(|r| !r.is_empty()).map(str::to_owned);
-    EngineEvent {
-        time: if raw.nanos == 0 { Timestamp::from_parts(raw.time, 0) } else { Timestamp(raw.nanos) },
-        container: ContainerId {
-            name: name(attribute("name")),
-            service: attribute(label::SERVICE).to_owned(),
-            number: attribute(label::CONTAINER_NUMBER).parse().ok(),
-            oneoff: attribute(label::ONEOFF).eq_ignore_ascii_case("true"),
-            replaces,
-            id: raw.actor.id,
-        },
-        kind,
+    let time = if raw.nanos == 0 { Timestamp::from_parts(raw.time, 0) } else { Timestamp(raw.nanos) };
+    let container = container_id(raw.actor.id, raw.actor.attributes.get("name").map_or("", String::as_str), &raw.actor.attributes);
+    EngineEvent { time, container, kind }
+}
+
+/// A container, known by its labels.
+pub fn container_id(id: String, name: &str, labels: &BTreeMap<String, String>) -> ContainerId {
+    let value = |name: &str| labels.get(name).map_or("", String::as_str);
+    ContainerId {
+        id,
+        name: name.trim_start_matches('/').to_owned(),
+        service: value(label::SERVICE).to_owned(),
+        number: value(label::CONTAINER_NUMBER).parse().ok(),
+        oneoff: value(label::ONEOFF).eq_ignore_ascii_case("true"),
+        replaces: Some(value(label::REPLACE)).filter(|r| !r.is_empty()).map(str::to_owned),
     }
 }
 

@@ -19,6 +19,7 @@ mod json;
 mod logs;
 mod observe;
 mod ops;
+mod probes;
 mod pull;
 mod quirks;
 mod status;

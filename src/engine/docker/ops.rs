@@ -2,10 +2,11 @@
 
 use super::DockerEngine;
 use super::client::{Api, Payload, escape, query, reference_path};
+use super::endpoint::Address;
 use super::error::Failure;
 use super::{create, exec, files, pull};
 use crate::engine::ProgressSink;
-use crate::world::{Applied, ContainerSpec, EndpointSpec, EngineError, NetworkSpec, Op, Target, VolumeSpec};
+use crate::world::{Applied, ContainerSpec, EndpointSpec, EngineError, ErrorKind, MountKind, NetworkSpec, Op, Target, VolumeSpec};
 use bollard::models::{NetworkConnectRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveVolumeOptionsBuilder, RenameContainerOptionsBuilder};
 use futures::StreamExt;
@@ -13,6 +14,7 @@ use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::pin::pin;
 
 /// Something was done.
@@ -132,6 +134,7 @@ impl DockerEngine {
     }
 
     async fn create_container(&self, spec: &ContainerSpec, doing: &str) -> Result<Applied, EngineError> {
+        self.check_what_the_engine_would_not(spec, doing)?;
         let creation = create::container(spec, self.hello.api, self.quirks)?;
         let mut pairs = vec![("name", spec.name.as_str())];
         if let Some(platform) = &spec.platform {
@@ -154,6 +157,26 @@ impl DockerEngine {
             let error = failure.explain(doing);
             if missing_image { EngineError { what: format!("there is no image {} here: {}", spec.image, error.what), ..error } } else { error }
         })
+    }
+
+    /// What Docker refuses and this engine would get wrong.
+    fn check_what_the_engine_would_not(&self, spec: &ContainerSpec, doing: &str) -> Result<(), EngineError> {
+        let here = matches!(self.client.endpoint().address, Address::Unix(_));
+        if self.quirks.makes_missing_binds && here {
+            let missing = spec.mounts.iter().find_map(|m| match &m.kind {
+                MountKind::Bind { source, create_host_path: false, .. } if !Path::new(source).exists() => Some(source),
+                _ => None,
+            });
+            if let Some(source) = missing {
+                let error = EngineError::new(ErrorKind::Refused, format!("can't {doing}"));
+                return Err(error.because(format!("bind source path does not exist: {source}")));
+            }
+        }
+        match spec.ports.iter().find(|p| self.quirks.no_port_ranges && p.published.contains('-')) {
+            Some(port) => Err(EngineError::new(ErrorKind::Unsupported, format!("can't {doing}"))
+                .because(format!("this engine can't choose a host port out of the range {} for port {}; name one", port.published, port.target))),
+            None => Ok(()),
+        }
     }
 
     async fn connect_network(&self, container: &str, endpoint: &EndpointSpec, external_links: &[String]) -> Result<(), Failure> {

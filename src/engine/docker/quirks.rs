@@ -14,6 +14,12 @@ pub struct Quirks {
     pub health_in_own_list: bool,
     /// Removal by force sends the stop signal and waits.
     pub remove_is_gentle: bool,
+    /// Health checks are left to timers of systemd, which a host may not have.
+    pub probes_need_timers: bool,
+    /// A bind's missing source is made, although the request says that it must be there.
+    pub makes_missing_binds: bool,
+    /// Takes one host port for a port, not a range to choose from.
+    pub no_port_ranges: bool,
 }
 
 impl Quirks {
@@ -23,7 +29,15 @@ impl Quirks {
             return Self::default();
         }
         let major = hello.version.split('.').next().and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
-        Self { podman: true, many_networks: major >= 4, health_in_own_list: true, remove_is_gentle: true }
+        Self {
+            podman: true,
+            many_networks: major >= 4,
+            health_in_own_list: true,
+            remove_is_gentle: true,
+            probes_need_timers: true,
+            makes_missing_binds: true,
+            no_port_ranges: true,
+        }
     }
 
     /// What the engine can do with this version of the API.
