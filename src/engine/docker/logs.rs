@@ -7,8 +7,8 @@ use super::frames::Frames;
 use crate::units::Timestamp;
 use crate::world::{EngineError, LogChunk, LogQuery, Stream, Target};
 use bytes::{Buf, Bytes, BytesMut};
-use futures::stream::{BoxStream, Stream as Items};
-use futures::{StreamExt, ready};
+use futures::stream::{self, BoxStream, Stream as Items};
+use futures::{StreamExt, TryStreamExt, ready};
 use hyper::Method;
 use hyper::header::HeaderMap;
 use serde::Deserialize;
@@ -18,12 +18,65 @@ use std::task::{Context, Poll};
 /// Engines cut longer lines into messages of this many bytes.
 const MESSAGE: usize = 16 * 1024;
 
+type Chunks = BoxStream<'static, Result<LogChunk, EngineError>>;
+
 /// The log of a container.
-pub async fn logs(
-    engine: &DockerEngine,
-    container: &Target,
-    wanted: &LogQuery,
-) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {
+pub async fn logs(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
+    if wanted.follow && engine.quirks.follow_loses_lines {
+        return follow_and_look_again(engine, container, wanted).await;
+    }
+    open(engine, container, wanted).await
+}
+
+/// Follows a log of an engine that stops reading as soon as the container stops, whether all was told or not: when it
+/// has ended, the rest is read from the log as it stands then. Lines are counted, so the log is followed from its
+/// beginning, and what `tail` leaves out is dropped here.
+async fn follow_and_look_again(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
+    let whole = LogQuery { tail: None, ..wanted.clone() };
+    let standing = LogQuery { follow: false, ..whole.clone() };
+    let skipped = match wanted.tail {
+        Some(tail) => {
+            let there = open(engine, container, &standing).await?.try_fold(0_u64, |n, _| async move { Ok(n + 1) }).await?;
+            there.saturating_sub(tail)
+        }
+        None => 0,
+    };
+    let state =
+        Following { now: open(engine, container, &whole).await?, seen: 0, skipped, rest: Some((engine.clone(), container.clone(), standing)) };
+    Ok(stream::unfold(state, |mut state| async move {
+        loop {
+            match state.now.next().await {
+                Some(Ok(chunk)) => {
+                    state.seen += 1;
+                    if state.seen > state.skipped {
+                        return Some((Ok(chunk), state));
+                    }
+                }
+                Some(Err(error)) => {
+                    state.rest = None;
+                    return Some((Err(error), state));
+                }
+                None => {
+                    let (engine, container, standing) = state.rest.take()?;
+                    // A container that was removed has no rest.
+                    state.now = open(&engine, &container, &standing).await.ok()?;
+                    (state.skipped, state.seen) = (state.seen.max(state.skipped), 0);
+                }
+            }
+        }
+    })
+    .boxed())
+}
+
+struct Following {
+    now: Chunks,
+    seen: u64,
+    skipped: u64,
+    rest: Option<(DockerEngine, Target, LogQuery)>,
+}
+
+/// Asks for a log.
+async fn open(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
     let doing = format!("read the log of container {}", container.name);
     let path = format!("/containers/{}/logs", escape(container.reference()));
     let time = |t: Timestamp| format!("{}.{:09}", t.0.div_euclid(1_000_000_000), t.0.rem_euclid(1_000_000_000));

@@ -39,7 +39,7 @@ use quirks::Quirks;
 use std::collections::BTreeMap;
 
 /// A Docker or Podman engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DockerEngine {
     client: Client,
     bollard: bollard::Docker,

@@ -20,6 +20,8 @@ pub struct Quirks {
     pub makes_missing_binds: bool,
     /// Takes one host port for a port, not a range to choose from.
     pub no_port_ranges: bool,
+    /// A log that is followed ends with the container, even if not all of it was told.
+    pub follow_loses_lines: bool,
 }
 
 impl Quirks {
@@ -37,6 +39,7 @@ impl Quirks {
             probes_need_timers: true,
             makes_missing_binds: true,
             no_port_ranges: true,
+            follow_loses_lines: true,
         }
     }
 
