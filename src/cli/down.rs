@@ -24,16 +24,8 @@ pub(crate) async fn run(app: &mut App, args: &args::Down) -> Result<Exit, Fault>
         timeout: args.timeout,
     };
     let query = known.project().map_or_else(|| own(&known.name), |project| plan::observe_query(project, &Selection::default()));
-    let mut nothing = false;
-    let exit = change(app, "down", &known.name, &query, &Options::default(), async |observed, _, _: &mut Prompt| {
-        let plan = plan::plan_down(known.project(), &known.name, observed, &options)?;
-        nothing = plan.is_empty();
-        Ok(plan)
+    change(app, "down", &known.name, &query, &Options::default(), async |observed, _, _: &mut Prompt| {
+        plan::plan_down(known.project(), &known.name, observed, &options)
     })
-    .await?;
-    if nothing && exit == Exit::Success && !app.globals.dry_run {
-        let finding = crate::diag::Diagnostic::warning("nothing", format!("no resource found to remove for project {:?}", known.name));
-        app.console.findings(&[finding]).await;
-    }
-    Ok(exit)
+    .await
 }

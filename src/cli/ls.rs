@@ -19,12 +19,10 @@ pub(crate) async fn run(app: &mut App, args: &args::Ls) -> Result<Exit, Fault> {
     let engine = app.connect().await?;
     let observed = app.observe(&engine, &ObserveQuery { containers_only: true, ..ObserveQuery::default() }).await?;
     let mut projects: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
-    for container in observed.containers.iter().filter(|c| !c.project().is_empty() && !c.is_oneoff()) {
+    for container in observed.containers.iter().filter(|c| !c.project().is_empty() && !c.is_oneoff() && (args.all || c.is_alive())) {
         projects.entry(container.project()).or_default().push(container);
     }
-    projects.retain(|name, containers| {
-        (args.all || containers.iter().any(|c| c.is_alive())) && (filters.is_empty() || filters.iter().any(|f| f.is_match(name)))
-    });
+    projects.retain(|name, _| filters.is_empty() || filters.iter().any(|f| f.is_match(name)));
     let text = if args.quiet {
         projects.keys().map(|name| format!("{name}\n")).collect()
     } else if args.format == "json" {
