@@ -1,10 +1,10 @@
 //! What all commands have in common that plan something and carry it out.
 
 use super::app::{App, Known, Unread};
-use super::fault::Fault;
+use super::fault::{Fault, usage};
 use super::port_owner;
 use super::prompt::Prompt;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, did_you_mean};
 use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::plan::{self, Plan};
@@ -77,5 +77,22 @@ impl Known {
     /// The project, if it was loaded.
     pub(crate) fn project(&self) -> Option<&crate::model::Project> {
         self.loaded.as_ref().map(|l| &l.project)
+    }
+
+    /// Refuses names that are services neither of the file nor of any container. Where there is nothing at all, any name
+    /// will do.
+    pub(crate) fn require(&self, services: &[String], observed: &Observed) -> Result<(), Fault> {
+        let by_label: Vec<&str> = observed.containers.iter().map(crate::world::Container::service).collect();
+        let is_known = |name: &String| by_label.contains(&name.as_str()) || self.project().is_some_and(|p| p.service(name).is_some());
+        if self.loaded.is_none() && by_label.is_empty() {
+            return Ok(());
+        }
+        let Some(missing) = services.iter().find(|s| !is_known(s)) else { return Ok(()) };
+        let finding = usage(format!("no such service: {missing}"));
+        let of_file = self.project().into_iter().flat_map(|p| p.services.keys().chain(p.disabled.keys())).map(String::as_str);
+        Err(match did_you_mean(missing, of_file.chain(by_label)) {
+            Some(meant) => finding.help(format!("did you mean `{meant}`?")).into(),
+            None => finding.into(),
+        })
     }
 }

@@ -18,6 +18,17 @@ pub(crate) enum Fault {
     Told(Exit),
 }
 
+impl Fault {
+    /// The findings that say it.
+    pub(crate) fn findings(self) -> Vec<Diagnostic> {
+        match self {
+            Self::Findings(findings) => findings,
+            Self::Engine(error) => vec![super::hints::engine_finding(&error)],
+            Self::Interrupted | Self::Told(_) => Vec::new(),
+        }
+    }
+}
+
 impl From<Diagnostic> for Fault {
     fn from(finding: Diagnostic) -> Self {
         Self::Findings(vec![finding])

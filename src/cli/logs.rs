@@ -24,16 +24,13 @@ pub(crate) async fn run(app: &mut App, args: &args::Logs) -> Result<Exit, Fault>
     let known = app.load_or_name(&args.services).await?;
     let engine = app.connect().await?;
     let mut services = args.services.clone();
-    if let Some(project) = known.project() {
-        if let Some(missing) = services.iter().find(|s| project.service(s).is_none()) {
-            let observed = app.observe(&engine, &containers(&known.name)).await?;
-            if !observed.containers.iter().any(|c| c.service() == missing) {
-                return Err(usage(format!("no such service: {missing}")).into());
-            }
-        }
-        if services.is_empty() && project.services.values().any(|s| s.attach == Some(false)) {
-            services = project.services.values().filter(|s| s.attach != Some(false)).map(|s| s.name.clone()).collect();
-        }
+    if !services.is_empty() {
+        let observed = app.observe(&engine, &containers(&known.name)).await?;
+        known.require(&services, &observed)?;
+    } else if let Some(project) = known.project()
+        && project.services.values().any(|s| s.attach == Some(false))
+    {
+        services = project.services.values().filter(|s| s.attach != Some(false)).map(|s| s.name.clone()).collect();
     }
     let request = LogsRequest { services, index: args.index, query };
     let style = app.log_style(args.no_log_prefix, args.timestamps, args.no_color, false);

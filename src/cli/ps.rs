@@ -20,10 +20,7 @@ pub(crate) async fn run(app: &mut App, args: &args::Ps) -> Result<Exit, Fault> {
     let known = app.load_or_name(&args.services).await?;
     let engine = app.connect().await?;
     let observed = app.observe(&engine, &containers(&known.name)).await?;
-    let is_known = |name: &str| known.project().is_none_or(|p| p.service(name).is_some()) || observed.containers.iter().any(|c| c.service() == name);
-    if let Some(missing) = args.services.iter().find(|s| !is_known(s)) {
-        return Err(usage(format!("no such service: {missing}")).into());
-    }
+    known.require(&args.services, &observed)?;
     let all = args.all || !states.is_empty();
     let orphan = |c: &Container| known.project().is_some_and(|p| p.service(c.service()).is_none());
     let mut shown: Vec<&Container> = observed

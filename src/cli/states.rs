@@ -22,6 +22,9 @@ pub(crate) async fn start(app: &mut App, args: &args::Start) -> Result<Exit, Fau
     let options = Options { wait_timeout: args.wait_timeout.filter(|s| *s > 0).map(Duration::from_secs), ..Options::default() };
     change(app, "start", &known.name, &containers(&known.name), &options, async |observed, _, _: &mut Prompt| match &known.loaded {
         Some(loaded) => plan::plan_start(Some(&loaded.project), &known.name, observed, &plan_options, &places(loaded)),
+        None if observed.containers.is_empty() => {
+            Err(vec![usage(format!("no container found for project {:?}", known.name)).help("`consort up` creates containers")])
+        }
         None => plan::plan_start(None, &known.name, observed, &plan_options, &|_| None),
     })
     .await
@@ -152,11 +155,7 @@ async fn each(
     let mut found = 0;
     let exit = change(app, title, &known.name, &containers(&known.name), &Options::default(), async |observed: &Observed, _, _: &mut Prompt| {
         let wanted = |c: &&Container| !c.is_oneoff() && (services.is_empty() || services.iter().any(|s| s == c.service()));
-        let known_service =
-            |s: &&String| known.project().is_some_and(|p| p.service(s).is_some()) || observed.containers.iter().any(|c| c.service() == s.as_str());
-        if let Some(missing) = services.iter().find(|s| !known_service(s)) {
-            return Err(vec![usage(format!("no such service: {missing}"))]);
-        }
+        known.require(services, observed).map_err(Fault::findings)?;
         let mut plan = Plan { project: known.name.clone(), ..Plan::default() };
         for container in observed.containers.iter().filter(wanted).filter(|c| c.state == state) {
             let id = plan.push(Step::Do(op(Target::existing(&container.name, &container.id))), Vec::new(), "asked for");

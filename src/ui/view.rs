@@ -41,7 +41,8 @@ pub(crate) struct Change<'a> {
 }
 
 impl View {
-    /// Takes a change in. Returns whether the thing itself (not only a part of it) says something new.
+    /// Takes a change in. Returns whether it is worth a line: the thing itself (not a part of it) began, or ended, a piece
+    /// of work.
     pub(crate) fn on(&mut self, change: &Change<'_>, now: Duration) -> bool {
         let fresh = !self.tasks.contains_key(change.subject);
         let task = self.tasks.entry(change.subject.clone()).or_insert_with(|| Task {
@@ -61,7 +62,8 @@ impl View {
         if change.progress.is_some() {
             task.progress = change.progress;
         }
-        let news = fresh || task.text != change.text || task.state != change.state;
+        let goes_on = task.state == TaskState::Working && change.state == TaskState::Working;
+        let news = fresh || (!goes_on && (task.text != change.text || task.state != change.state));
         if task.until.is_some() && change.state == TaskState::Working {
             (task.since, task.until) = (now, None);
         }
