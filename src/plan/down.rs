@@ -124,7 +124,9 @@ impl<'a> Down<'a> {
         let external: BTreeSet<&str> =
             self.scope.project.into_iter().flat_map(|p| p.networks.values()).filter(|n| n.external).map(|n| n.name.as_str()).collect();
         let (observed, project) = (self.observed, self.scope.name);
-        for network in observed.networks.iter().filter(|n| n.labels.get(label::PROJECT).is_some_and(|p| p == project)) {
+        let mut ours: Vec<_> = observed.networks.iter().filter(|n| n.labels.get(label::PROJECT).is_some_and(|p| p == project)).collect();
+        ours.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        for network in ours {
             if external.contains(network.name.as_str()) || named.as_ref().is_some_and(|n| !n.contains(&network.name)) {
                 continue;
             }

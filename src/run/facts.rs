@@ -228,6 +228,12 @@ impl Facts {
         }
     }
 
+    /// The engine could not start a container: what it is now must be looked at.
+    pub fn not_started(&mut self, id: &str) {
+        let fact = self.entry(id);
+        (fact.starting, fact.stale) = (false, true);
+    }
+
     /// A container was removed.
     pub fn removed(&mut self, id: &str) {
         self.entry(id).gone = true;

@@ -298,6 +298,12 @@ impl<'p> Run<'p> {
             return; // It was dropped.
         }
         let Step::Do(op) = &self.plan.nodes[id].step else { return };
+        if let (Err(_), Op::StartContainer { container } | Op::RestartContainer { container, .. }) = (&result, op) {
+            // An optional gate may wait for it all the same.
+            let container = self.facts.id(container).to_owned();
+            self.facts.not_started(&container);
+            self.judge_container(&container);
+        }
         match result {
             Ok(applied) => {
                 self.learn(op, &applied);

@@ -139,6 +139,11 @@ impl Sim {
         self.lock().any_project.insert(service.to_owned(), script);
     }
 
+    /// Says what the containers of `service` of `project` do.
+    pub fn script_in(&self, project: &str, service: &str, script: Script) {
+        self.lock().scripts.entry(project.to_owned()).or_default().services.insert(service.to_owned(), script);
+    }
+
     /// Puts an image into the registry, and on the host if its script says `pulled`.
     pub fn add_image(&self, reference: &str, image: SimImage) {
         let mut state = self.lock();
