@@ -21,7 +21,16 @@ pub(super) fn plan_down(project: Option<&Project>, name: &str, observed: &Observ
     if !faults.is_empty() {
         return Err(faults);
     }
+    let (mut by_volume, mut by_image): (BTreeMap<&str, Vec<&Container>>, BTreeMap<&str, Vec<&Container>>) = Default::default();
+    for container in scope.view.containers() {
+        by_image.entry(&container.image).or_default().push(container);
+        for mount in container.mounts.iter().filter(|m| m.kind == "volume") {
+            by_volume.entry(&mount.name).or_default().push(container);
+        }
+    }
     let mut down = Down {
+        by_volume,
+        by_image,
         leaving: leaving(&scope, options),
         removals: BTreeMap::new(),
         plan: Plan { project: name.to_owned(), ..Plan::default() },
@@ -54,6 +63,9 @@ struct Down<'a> {
     leaving: BTreeSet<&'a str>,
     /// Removal by id of the container.
     removals: BTreeMap<&'a str, NodeId>,
+    /// Containers by the volumes that they mount, and by image.
+    by_volume: BTreeMap<&'a str, Vec<&'a Container>>,
+    by_image: BTreeMap<&'a str, Vec<&'a Container>>,
     plan: Plan,
 }
 
@@ -67,9 +79,20 @@ impl<'a> Down<'a> {
         self.view().containers().filter(|c| !self.leaving.contains(c.id.as_str()) && uses(c)).collect()
     }
 
-    /// Removals of the containers for which `uses` holds.
-    fn removals_of(&self, uses: impl Fn(&Container) -> bool) -> Vec<NodeId> {
-        self.view().containers().filter(|c| uses(c)).filter_map(|c| self.removals.get(c.id.as_str()).copied()).collect()
+    /// Removals of these containers, and whether one of them stays.
+    fn removals_of<'c>(&self, containers: impl IntoIterator<Item = &'c Container>) -> (Vec<NodeId>, bool) {
+        let (mut removals, mut stays) = (Vec::new(), false);
+        for container in containers {
+            match self.removals.get(container.id.as_str()) {
+                Some(id) => removals.push(*id),
+                None => stays = true,
+            }
+        }
+        (removals, stays)
+    }
+
+    fn users_of(&self, volume: &str) -> (Vec<NodeId>, bool) {
+        self.removals_of(self.by_volume.get(volume).into_iter().flatten().copied())
     }
 
     fn containers(&mut self) {
@@ -141,7 +164,7 @@ impl<'a> Down<'a> {
                 continue;
             }
             let op = Op::RemoveNetwork { name: network.name.clone(), id: Some(network.id.clone()).filter(|id| !id.is_empty()) };
-            let after = self.removals_of(|c| c.networks.is_empty() || uses(c));
+            let (after, _) = self.removals_of(self.view().containers().filter(|c| c.networks.is_empty() || uses(c)));
             let id = push(&mut self.plan, op, after, "down");
             self.tear_down(id);
         }
@@ -169,11 +192,10 @@ impl<'a> Down<'a> {
             return;
         }
         for name in self.own_volumes() {
-            let uses = |c: &Container| c.mounts.iter().any(|m| m.kind == "volume" && m.name == name);
-            if !self.options.services.is_empty() && !self.staying(uses).is_empty() {
+            let (after, stays) = self.users_of(&name);
+            if !self.options.services.is_empty() && stays {
                 continue;
             }
-            let after = self.removals_of(uses);
             let id = push(&mut self.plan, Op::RemoveVolume { name }, after, "down --volumes");
             self.tear_down(id);
         }
@@ -182,9 +204,8 @@ impl<'a> Down<'a> {
             anonymous.extend(container.mounts.iter().filter(|m| m.kind == "volume" && is_anonymous(&m.name)).map(|m| m.name.clone()));
         }
         for name in anonymous {
-            let uses = |c: &Container| c.mounts.iter().any(|m| m.name == name);
-            if self.staying(uses).is_empty() {
-                let after = self.removals_of(uses);
+            let (after, stays) = self.users_of(&name);
+            if !stays {
                 let id = push(&mut self.plan, Op::RemoveVolume { name }, after, "anonymous volume of a container that was recreated");
                 steps::proceed(&mut self.plan, id);
                 steps::lenient(&mut self.plan, id);
@@ -238,7 +259,7 @@ impl<'a> Down<'a> {
             }
         }
         for reference in images {
-            let after = self.removals_of(|c| c.image == reference);
+            let (after, _) = self.removals_of(self.by_image.get(reference.as_str()).into_iter().flatten().copied());
             let id = push(&mut self.plan, Op::RemoveImage { reference }, after, "down --rmi");
             self.tear_down(id);
         }

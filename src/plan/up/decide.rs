@@ -123,7 +123,22 @@ impl<'a> Planner<'a> {
             _ => Vec::new(),
         };
         let why = why.into();
-        self.units.push(Unit { service, number, name, old, act, why, spec: None, start, rename, discard, steps: Steps::default() });
+        let (created_as, ports) = (String::new(), Vec::new());
+        self.units.push(Unit {
+            service,
+            number,
+            name,
+            old,
+            act,
+            why,
+            spec: None,
+            created_as,
+            ports,
+            start,
+            rename,
+            discard,
+            steps: Steps::default(),
+        });
         self.by_service.entry(&service.name).or_default().push(self.units.len() - 1);
         self.units.len() - 1
     }
@@ -250,6 +265,8 @@ impl<'a> Planner<'a> {
     }
 
     /// What becomes of a container that is up to date.
+    ///
+    /// One that ended is started again, a job that is done too: people rely on `up` to run their migrations.
     fn keep(&self, service: &'a Service, container: &Container) -> (Act, String) {
         if self.options.no_start {
             return (Act::Keep, String::new());

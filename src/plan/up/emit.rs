@@ -141,7 +141,9 @@ impl<'a> Planner<'a> {
     fn push_create(&mut self, u: usize, steps: &Steps) {
         let mut after: Vec<NodeId> = self.parents_of(u).into_iter().filter_map(|p| self.units.get(p)?.steps.made).collect();
         let Some(unit) = self.units.get_mut(u) else { return };
-        let Some(spec) = unit.spec.clone() else { return };
+        let Some(spec) = unit.spec.take() else { return };
+        unit.created_as.clone_from(&spec.name);
+        unit.ports.clone_from(&spec.ports);
         after.extend(steps.images.get(&spec.image));
         after.extend(spec.networks.iter().filter_map(|e| steps.networks.get(&e.network)));
         for mount in &spec.mounts {
@@ -245,8 +247,7 @@ impl<'a> Planner<'a> {
     /// The new container takes the name of the old one.
     fn push_take_over(&mut self, u: usize) {
         let Some(unit) = self.units.get_mut(u) else { return };
-        let Some(spec) = &unit.spec else { return };
-        let op = Op::RenameContainer { container: Target::named(spec.name.clone()), to: unit.name.clone() };
+        let op = Op::RenameContainer { container: Target::named(unit.created_as.clone()), to: unit.name.clone() };
         let id = push(&mut self.plan, op, unit.steps.remove.into_iter().collect(), "it takes the place of the old one");
         steps::of_service(&mut self.plan, id, &unit.service.name);
         steps::show_as(&mut self.plan, id, &unit.name, "", "Recreated");
@@ -353,15 +354,14 @@ impl<'a> Planner<'a> {
         let Some(unit) = self.units.get(u) else { return };
         let mut after: Vec<NodeId> = unit.steps.made.or(unit.steps.stop).into_iter().collect();
         after.extend(gates);
-        let ports = unit.spec.as_ref().map_or(&[][..], |s| &s.ports);
-        for port in ports {
+        for port in &unit.ports {
             for number in host_ports(port) {
                 let freed = steps.ports.get(&(number, port.protocol.as_str())).into_iter().flatten();
                 after.extend(freed.filter(|(ip, _)| overlaps(ip, &port.host_ip)).map(|(_, id)| *id));
             }
         }
         // Replicas that share a range of ports would grab the same one.
-        let ranged = ports.iter().any(|p| p.published.contains('-'));
+        let ranged = unit.ports.iter().any(|p| p.published.contains('-'));
         if ranged {
             after.extend(*before);
         }

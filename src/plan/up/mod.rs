@@ -23,7 +23,7 @@ use super::{checks, view};
 use crate::diag::{Diagnostic, KeyPath, Places};
 use crate::graph::{self, Selected};
 use crate::model::{Condition, Project, Service};
-use crate::world::{Capabilities, Container, ContainerSpec, Image, Observed};
+use crate::world::{Capabilities, Container, ContainerSpec, Image, Observed, PortSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of a container.
@@ -64,8 +64,11 @@ struct Unit<'a> {
     old: Option<&'a Container>,
     act: Act,
     why: String,
-    /// What is created.
+    /// What is created, until there is a step for it.
     spec: Option<Box<ContainerSpec>>,
+    /// The name it is created under, and the ports it publishes.
+    created_as: String,
+    ports: Vec<PortSpec>,
     /// It is started by the plan.
     start: bool,
     /// It gets a name that it should have got already.
