@@ -12,6 +12,8 @@ use futures::{StreamExt, TryStreamExt, ready};
 use hyper::Method;
 use hyper::header::HeaderMap;
 use serde::Deserialize;
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,9 +30,9 @@ pub async fn logs(engine: &DockerEngine, container: &Target, wanted: &LogQuery) 
     open(engine, container, wanted).await
 }
 
-/// Follows a log of an engine that stops reading as soon as the container stops, whether all was told or not: when it
-/// has ended, the rest is read from the log as it stands then. Lines are counted, so the log is followed from its
-/// beginning, and what `tail` leaves out is dropped here.
+/// Follows a log of an engine that stops reading as soon as the container stops, whether all was told or not, and
+/// leaves out lines in its haste: when it has ended, what was left out is told from the log as it stands then. Lines
+/// are counted, so the log is followed from its beginning, and what `tail` leaves out is dropped here.
 async fn follow_and_look_again(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
     let whole = LogQuery { tail: None, ..wanted.clone() };
     let standing = LogQuery { follow: false, ..whole.clone() };
@@ -41,26 +43,32 @@ async fn follow_and_look_again(engine: &DockerEngine, container: &Target, wanted
         }
         None => 0,
     };
-    let state =
-        Following { now: open(engine, container, &whole).await?, seen: 0, skipped, rest: Some((engine.clone(), container.clone(), standing)) };
+    let rest = Some((engine.clone(), container.clone(), standing));
+    let state = Following { now: open(engine, container, &whole).await?, told: Told::default(), skipped, rest };
     Ok(stream::unfold(state, |mut state| async move {
         loop {
-            match state.now.next().await {
-                Some(Ok(chunk)) => {
-                    state.seen += 1;
-                    if state.seen > state.skipped {
+            match (state.now.next().await, state.rest.is_some()) {
+                (Some(Ok(chunk)), true) => {
+                    state.told.add(&chunk);
+                    if state.told.count > state.skipped {
                         return Some((Ok(chunk), state));
                     }
                 }
-                Some(Err(error)) => {
+                (Some(Ok(chunk)), false) => {
+                    let again = state.told.take(&chunk);
+                    state.skipped = state.skipped.saturating_sub(1);
+                    if !again && state.skipped == 0 {
+                        return Some((Ok(chunk), state));
+                    }
+                }
+                (Some(Err(error)), _) => {
                     state.rest = None;
                     return Some((Err(error), state));
                 }
-                None => {
+                (None, _) => {
                     let (engine, container, standing) = state.rest.take()?;
                     // A container that was removed has no rest.
                     state.now = open(&engine, &container, &standing).await.ok()?;
-                    (state.skipped, state.seen) = (state.seen.max(state.skipped), 0);
                 }
             }
         }
@@ -70,9 +78,50 @@ async fn follow_and_look_again(engine: &DockerEngine, container: &Target, wanted
 
 struct Following {
     now: Chunks,
-    seen: u64,
+    told: Told,
+    /// How many chunks `tail` still leaves out.
     skipped: u64,
     rest: Option<(DockerEngine, Target, LogQuery)>,
+}
+
+/// Which chunks of a log were told: how many, and the last of them. Lines are only left out near the end.
+#[derive(Default)]
+struct Told {
+    count: u64,
+    last: VecDeque<u64>,
+}
+
+impl Told {
+    /// How many are remembered.
+    const LAST: usize = 8192;
+
+    fn add(&mut self, chunk: &LogChunk) {
+        self.count += 1;
+        if self.last.len() == Self::LAST {
+            self.last.pop_front();
+        }
+        self.last.push_back(Self::digest(chunk));
+    }
+
+    /// Whether the next chunk of the log, read again from its beginning, was told.
+    fn take(&mut self, chunk: &LogChunk) -> bool {
+        if self.count > self.last.len() as u64 {
+            self.count -= 1;
+            return true;
+        }
+        let told = self.last.front() == Some(&Self::digest(chunk));
+        if told {
+            self.last.pop_front();
+            self.count -= 1;
+        }
+        told
+    }
+
+    fn digest(chunk: &LogChunk) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (chunk.stream as u8, chunk.time, &chunk.bytes).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// Asks for a log.
@@ -305,6 +354,16 @@ mod tests {
         }
         out.extend(cutter.rest().unwrap());
         out
+    }
+
+    #[test]
+    fn what_was_left_out_is_found_when_a_log_is_read_again() {
+        let chunk = |n: usize| LogChunk { stream: Stream::Stdout, time: None, bytes: Bytes::from(n.to_string()) };
+        let lost = |n: usize| n > 9_990 && n.is_multiple_of(3) || n >= 9_999;
+        let mut told = Told::default();
+        (0..10_010).filter(|n| !lost(*n)).for_each(|n| told.add(&chunk(n)));
+        let found: Vec<usize> = (0..10_010).filter(|n| !told.take(&chunk(*n))).collect();
+        assert_eq!(found, (0..10_010).filter(|n| lost(*n)).collect::<Vec<_>>());
     }
 
     #[test]
