@@ -129,6 +129,9 @@ async fn begin(app: &mut App, loaded: &Loaded, build: bool) -> Result<(), Fault>
         }
         return Err(finding.into());
     }
+    if loaded.unhonoured.iter().any(Diagnostic::is_error) {
+        return Err(loaded.unhonoured.clone().into());
+    }
     if !loaded.unhonoured.is_empty() {
         app.console.findings(&loaded.unhonoured).await;
     }

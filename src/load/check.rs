@@ -80,7 +80,7 @@ impl Checker<'_> {
         for Entry { key, key_span, value } in map {
             if let Some(allowed) = bad_name(key, of.names) {
                 self.diagnostics.push(
-                    Diagnostic::error("bad-name", format!("{key:?} can't be a name in {}", at.name()))
+                    Diagnostic::error("bad-name", format!("{key:?} can't be a name {}", at.inside()))
                         .at(*key_span)
                         .help(format!("use {allowed} only")),
                 );
@@ -170,13 +170,15 @@ impl Checker<'_> {
                 let help = match (value, shape) {
                     (Value::Map(_), Shape::List(_)) => "put `- ` in front of each item".to_owned(),
                     (Value::Int(n), Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
+                    (Value::String(_) | Value::Int(_), shape) if takes(shape, &Node::new(node.span, Value::Seq(Vec::new()))) => {
+                        format!("write it as a list: `[{}]`", scalar::text(node).unwrap_or_default())
+                    }
                     (Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Bool(_), _) if accepts(shape, Kinds::STRING) => {
                         format!("put it in quotes: `\"{}\"`", scalar::text(node).unwrap_or_default())
                     }
                     (Value::String(s), Shape::Object(_) | Shape::Map(_)) if s.contains(':') && !s.contains(": ") => {
                         format!("put a blank after the colon: `{}`", s.replacen(':', ": ", 1))
                     }
-                    (Value::String(s), Shape::List(_)) => format!("write it as a list: `[{s:?}]`"),
                     (Value::Seq(_), Shape::Object(_) | Shape::Map(_)) => "write `key: value` lines without `- ` in front".to_owned(),
                     _ => format!("write {}", describe(shape)),
                 };
@@ -319,7 +321,7 @@ fn unknown_key(key: &str, span: Span, object: &Object, at: &Trail<'_>) -> Diagno
             None => "take it out; a key of your own must begin with `x-`".to_owned(),
         },
     };
-    Diagnostic::error("unknown-key", format!("unknown key `{key}` in {}", at.name()))
+    Diagnostic::error("unknown-key", format!("unknown key `{key}` {}", at.inside()))
         .at(span)
         .label(format!("not a key of {}", object.what))
         .help(help)

@@ -207,11 +207,6 @@ impl Check<'_> {
                 .related
                 .extend(place.map(|s| (s, "the other one".to_owned())));
         }
-        for (path, n) in [(at.key("scale"), service.scale), (at.key("deploy").key("replicas"), deploy.and_then(|d| d.replicas))] {
-            if n.is_some_and(|n| n < 0) {
-                self.fault("bad-value", &path, format!("`{path}` must be at least 0"), "write how many containers there shall be");
-            }
-        }
         if service.replicas() > 1 && !service.container_name.is_empty() {
             let number = if service.scale.is_some() { at.key("scale") } else { at.key("deploy").key("replicas") };
             let place = self.places.nearest(&number);

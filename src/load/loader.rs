@@ -343,6 +343,9 @@ impl<'r> Loader<'r> {
         }
         let file = File { name: self.shown(path), path: Some(path.to_path_buf()) };
         let documents = self.documents(&file, Some(span));
+        if documents.is_empty() {
+            return None;
+        }
         let mut services: BTreeMap<String, Vec<Node>> = BTreeMap::new();
         for document in documents {
             let Value::Map(mut map) = document.value else { continue };

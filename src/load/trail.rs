@@ -38,6 +38,14 @@ impl<'a> Trail<'a> {
         path
     }
 
+    /// `in` the path, or `at the top level`.
+    pub(super) fn inside(&self) -> String {
+        match self.step {
+            Step::Root => "at the top level".to_owned(),
+            _ => format!("in {}", self.name()),
+        }
+    }
+
     /// What messages call the place: the path, or `the top level`.
     pub(super) fn name(&self) -> String {
         match self.step {

@@ -38,7 +38,8 @@ impl Search<'_> {
             (Shape::Object(object), Value::Map(map)) => {
                 for entry in map {
                     let Some(key) = object.key(&entry.key) else { continue };
-                    let off = matches!(entry.value.value, Value::Null | Value::Bool(false));
+                    // Switched off, or the only mode there is.
+                    let off = matches!(entry.value.value, Value::Null | Value::Bool(false)) || entry.value.as_str() == Some("replicated");
                     let path = at.key(&entry.key);
                     let (severe, why) = match key.status {
                         Status::Honoured => {

@@ -16,6 +16,7 @@ mod report;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod up;
@@ -28,6 +29,7 @@ pub use feed::{Feed, News};
 pub use interrupt::{Interrupter, Interrupts, interrupts};
 pub use logs::{LogsRequest, logs};
 pub use report::{Cause, Error, Failure, Outcome, Report};
+pub use supervise::supervised;
 pub use up::{Attach, EndRule, Ended, UpRequest, up};
 
 use crate::diag::Diagnostic;
@@ -107,6 +109,7 @@ pub async fn change<P>(ctx: &Context, query: &ObserveQuery, mut plan: P, options
 where
     P: AsyncFnMut(&Observed, bool) -> Result<Plan, Vec<Diagnostic>>,
 {
+    let ctx = &ctx.supervised();
     let mut fetched = false;
     loop {
         let Prepared { plan, observed, feeds: [feed] } = prepare(ctx, query, &mut plan, fetched, interrupts).await?;
@@ -156,6 +159,11 @@ where
 }
 
 impl Context {
+    /// The same, with an engine that looks after containers where it leaves that to us.
+    fn supervised(&self) -> Self {
+        Self { engine: supervised(&self.engine), ..self.clone() }
+    }
+
     /// Tells the user something; without a reader it stays untold.
     pub(crate) async fn tell(&self, event: Event) {
         let _ = self.out.send(event).await;

@@ -635,3 +635,45 @@ async fn starting_again_waits_at_the_gates() {
     drop(ctx);
     reading.await.expect("told");
 }
+
+#[tokio::test(start_paused = true)]
+async fn probes_and_restarts_are_ours_where_the_engine_does_neither() {
+    let probe = "{programs: {check: {exit: 0}, bad: {exit: 127, stderr: 'bad: not found'}}}";
+    let w = World::new()
+        .service("db", probe, &[])
+        .with("db", |s| {
+            let test = vec!["CMD".to_owned(), "check".to_owned()];
+            let interval = Some(crate::units::Duration::from_secs(2));
+            s.healthcheck = Some(Healthcheck { test, interval, retries: Some(2), ..Healthcheck::default() });
+        })
+        .service("ill", probe, &[])
+        .with("ill", |s| {
+            let test = vec!["CMD".to_owned(), "bad".to_owned()];
+            let interval = Some(crate::units::Duration::from_secs(1));
+            s.healthcheck = Some(Healthcheck { test, interval, retries: Some(2), ..Healthcheck::default() });
+        })
+        .service("job", "{exits: [4, 4, 0], exit_after: 1s}", &[("db", Condition::Healthy)])
+        .with("job", |s| s.restart = "on-failure".into())
+        .service("web", "{exit: 0, exit_after: 1s}", &[("job", Condition::Completed)])
+        .service("never", "{}", &[("ill", Condition::Healthy)]);
+    w.sim.vary(|can| {
+        can.probes = crate::world::Owner::Us;
+        can.restarts = crate::world::Owner::Us;
+    });
+    let (ended, told) = w.up(None).await;
+    assert_eq!(ended.exit, Exit::Failure);
+    assert!(w.sim.snapshot().containers["p-web-1"].starts == 1 && w.sim.snapshot().containers["p-job-1"].starts == 3, "{:?}", w.states());
+    let words = told.words();
+    assert!(words.contains("container p-ill-1 is unhealthy") && words.contains("bad: not found") && !words.contains("p-db-1"), "{words}");
+    // What is healthy already is found out by a probe at once.
+    let before = Instant::now();
+    let (ended, told) = w
+        .up_with(
+            &w.request(None),
+            &UpOptions { selection: crate::model::Selection { services: vec!["job".into()], no_deps: false }, ..UpOptions::default() },
+            &Interrupts::never(),
+        )
+        .await;
+    assert_eq!(ended.exit, Exit::Success, "{}", told.words());
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+}

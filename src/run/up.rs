@@ -85,6 +85,7 @@ where
 {
     let options =
         Options { wait_timeout: request.wait_timeout, hurry: if request.attach.is_some() { "kill what was started" } else { "leave at once" } };
+    let ctx = &ctx.supervised();
     let mut fetched = false;
     loop {
         let Prepared { plan, observed, feeds: [feed, news] } = prepare(ctx, &request.query, &mut plan, fetched, interrupts).await?;

@@ -15,11 +15,10 @@ pub(super) static DEPLOY: Object = Object {
     keys: &[
         key("mode", TEXT, "`replicated`, or `global` for one on each node.").ignored(SWARM),
         key("endpoint_mode", TEXT, "`vip` or `dnsrr`.").ignored(SWARM),
-        key("replicas", INT, "Number of containers."),
+        key("replicas", int(0, i64::MAX), "Number of containers."),
         key("labels", KEY_VALUES, "Labels of the service, not of its containers.").form(Form::KeyValues).merge(Merge::Values).ignored(SWARM),
         key("rollback_config", Shape::Object(&UPDATE), "How a rollback goes.").ignored(SWARM),
-        key("update_config", Shape::Object(&UPDATE), "How an update goes.")
-            .ignored("containers are replaced one after the other, the old one stopped first"),
+        key("update_config", Shape::Object(&UPDATE), "How an update goes.").ignored("updates are not staged; the old container stops first"),
         key("resources", Shape::Object(&RESOURCES), "Limits and reservations."),
         key("restart_policy", Shape::Object(&RESTART_POLICY), "When a container is started again; it goes before `restart`."),
         key("placement", Shape::Object(&PLACEMENT), "Nodes that containers may run on.").ignored(SWARM),

@@ -96,30 +96,19 @@ static VOLUME: Object = Object {
     extensions: true,
 };
 
+// Secrets and configs from a store or a driver are refused by the plan of the services that use them.
 const FILE: Key = key("file", TEXT, "File that holds it.");
 const ENVIRONMENT: Key = key("environment", TEXT, "Variable of the project's environment that holds it.");
-const DRIVER: Key = key("driver", TEXT, "Driver that holds it.").refused("no engine here has drivers for it");
-const OPTS: Key = key("driver_opts", OPTIONS, "Options for the driver.").refused("no engine here has drivers for it");
-const TEMPLATE_DRIVER: Key = key("template_driver", TEXT, "Template language of its content.").refused("templates are not expanded");
+const DRIVER: Key = key("driver", TEXT, "Driver that holds it.");
+const OPTS: Key = key("driver_opts", OPTIONS, "Options for the driver.").ignored("no engine here has drivers for it");
+const TEMPLATE_DRIVER: Key = key("template_driver", TEXT, "Template language of its content.");
 
-static SECRET: Object = Object {
-    what: "a secret",
-    keys: &[NAME, ENVIRONMENT, FILE, EXTERNAL.refused("there is no store of secrets to take it from"), LABELS, DRIVER, OPTS, TEMPLATE_DRIVER],
-    required: &[],
-    extensions: true,
-};
+static SECRET: Object =
+    Object { what: "a secret", keys: &[NAME, ENVIRONMENT, FILE, EXTERNAL, LABELS, DRIVER, OPTS, TEMPLATE_DRIVER], required: &[], extensions: true };
 
 static CONFIG: Object = Object {
     what: "a config",
-    keys: &[
-        NAME,
-        key("content", TEXT, "The content itself."),
-        ENVIRONMENT,
-        FILE,
-        EXTERNAL.refused("there is no store of configs to take it from"),
-        LABELS,
-        TEMPLATE_DRIVER,
-    ],
+    keys: &[NAME, key("content", TEXT, "The content itself."), ENVIRONMENT, FILE, EXTERNAL, LABELS, TEMPLATE_DRIVER],
     required: &[],
     extensions: true,
 };

@@ -15,8 +15,8 @@ pub static SERVICE: Object = Object {
         key("attach", BOOL, "Whether `up` shows its logs."),
         key("blkio_config", Shape::Object(&BLKIO), "Limits of block I/O."),
         key("build", Shape::Either(&[TEXT, Shape::Object(&BUILD)]), "How its image is built.")
-            .form(Form::Under("context"))
-            .ignored("images are not built yet; the image must exist or be pulled"),
+            // Where an image is missing, the plan says at this line that it isn't built.
+            .form(Form::Under("context")),
         key("cap_add", TEXTS, "Capabilities that are added.").unique(Identity::BeforeEquals),
         key("cap_drop", TEXTS, "Capabilities that are dropped.").unique(Identity::BeforeEquals),
         key("cgroup", one_of(&["host", "private"]), "Cgroup namespace."),
@@ -97,7 +97,7 @@ pub static SERVICE: Object = Object {
         key("read_only", BOOL, "Its root file system can't be written."),
         key("restart", TEXT, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
         key("runtime", TEXT, "OCI runtime."),
-        key("scale", INT, "Number of containers."),
+        key("scale", int(0, i64::MAX), "Number of containers."),
         key("secrets", FILE_REFERENCES, "Secrets that it sees as files.").form(Form::ItemsUnder("source")).unique(Identity::TargetIn("/run/secrets")),
         key("security_opt", UNIQUE_TEXTS, "Security options.").unique(Identity::Text),
         key("shm_size", BYTES, "Size of /dev/shm."),

@@ -4,9 +4,9 @@ use super::{Setting, namespace};
 use crate::model::{DeviceRequest, Service, ThrottleDevice, Ulimit};
 use crate::world::{DeviceRequestSpec, DeviceSpec, ResourceSpec, SecuritySpec, UlimitSpec};
 
-/// Billionths of a processor. The reference multiplies 32-bit floats.
+/// Billionths of a processor. A product of 32-bit floats, as in the reference: 0.3 is 300 million, not 300,000,011.
 fn nano(cpus: f32) -> i64 {
-    (f64::from(cpus) * 1e9) as i64
+    (cpus * 1e9) as i64
 }
 
 pub(super) fn resources(service: &Service) -> ResourceSpec {
@@ -93,7 +93,7 @@ pub(super) fn security(setting: &Setting, service: &Service) -> SecuritySpec {
         read_only: service.read_only,
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),
-        options: service.security_opt.iter().filter(|o| *o != UNCONFINED).map(|o| security_option(o)).collect(),
+        options: service.security_opt.iter().filter(|o| *o != UNCONFINED).cloned().collect(),
         unconfined_paths: service.security_opt.iter().any(|o| o == UNCONFINED),
         group_add: service.group_add.clone(),
         sysctls: service.sysctls.clone(),
@@ -103,13 +103,5 @@ pub(super) fn security(setting: &Setting, service: &Service) -> SecuritySpec {
         userns: service.userns_mode.clone(),
         cgroup: service.cgroup.clone(),
         cgroup_parent: service.cgroup_parent.clone(),
-    }
-}
-
-/// The old spelling `k:v` is written as `k=v`.
-fn security_option(option: &str) -> String {
-    match (option.contains('='), option.split_once(':')) {
-        (false, Some((key, value))) => format!("{key}={value}"),
-        _ => option.to_owned(),
     }
 }

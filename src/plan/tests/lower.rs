@@ -177,6 +177,7 @@ fn limits_of_the_service_and_of_its_deployment() {
         s.ulimits = [("nofile".into(), Ulimit::Pair { soft: 1, hard: 2 }), ("nproc".into(), Ulimit::Single(3))].into();
     });
     let own = spec(plain.clone()).resources;
+    assert_eq!(spec(svc("a").with(|s| s.cpus = 0.3)).resources.nano_cpus, 300_000_000);
     assert_eq!((own.nano_cpus, own.memory, own.pids, own.shm_size), (500_000_000, 64, 10, 7));
     assert_eq!(own.ulimits.iter().map(|u| (u.name.as_str(), u.soft, u.hard)).collect::<Vec<_>>(), [("nofile", 1, 2), ("nproc", 3, 3)]);
     let limits = Resource { cpus: 2.0, memory: Bytes(128), pids: 20, ..Resource::default() };
@@ -211,7 +212,7 @@ fn the_rest() {
     );
     assert_eq!(spec.stop_timeout, Some(1));
     assert_eq!(spec.extra_hosts, ["h:10.0.0.1", "h:::1"]);
-    assert_eq!((spec.security.unconfined_paths, spec.security.options), (true, vec!["label=disable".to_owned(), "no-new-privileges".into()]));
+    assert_eq!((spec.security.unconfined_paths, spec.security.options), (true, vec!["label:disable".to_owned(), "no-new-privileges".into()]));
     assert_eq!(spec.log.unwrap().driver, "none");
 }
 
