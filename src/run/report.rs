@@ -64,6 +64,8 @@ pub struct Report {
     pub ids: BTreeMap<String, String>,
     /// Names of the containers that were started.
     pub started: Vec<String>,
+    /// Those of them that were not heard to end.
+    pub running: Vec<String>,
 }
 
 impl Report {

@@ -174,7 +174,12 @@ impl<'p> Run<'p> {
 
     /// What came of it. Steps that have no outcome yet count as not begun.
     pub fn report(self) -> Report {
+        let runs = |name: &&String| {
+            let fact = self.facts.ids().get(*name).and_then(|id| self.facts.get(id));
+            fact.is_none_or(|f| !f.gone && f.state != Some(crate::world::State::Exited))
+        };
         Report {
+            running: self.started.iter().filter(runs).cloned().collect(),
             outcomes: self.outcomes.into_iter().map(|o| o.unwrap_or(Outcome::NotBegun)).collect(),
             failures: self.failures,
             interrupted: self.interrupted > 0,

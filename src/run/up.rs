@@ -102,7 +102,7 @@ where
             drop(news);
             let report = execute(ctx, &plan, &observed, feed, &options, interrupts).await;
             if report.interrupted {
-                ctx.tell(Event::Message(words::left(&report.started))).await;
+                ctx.tell(Event::Message(words::left(&report.running))).await;
             }
             return Ok(Ended { exit: report.exit(), report });
         };

@@ -162,7 +162,7 @@ pub(super) fn sum_up<'a>(outcomes: impl Iterator<Item = (&'a Node, Outcome)>) ->
 /// What goes on running after the command ended.
 pub(super) fn left(names: &[String]) -> String {
     match names {
-        [] => "Nothing was started.".to_owned(),
+        [] => "Nothing that was started still runs.".to_owned(),
         names => format!("Left running: {}.", list(names)),
     }
 }
