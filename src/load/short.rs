@@ -169,7 +169,7 @@ fn drive_letter(text: &str) -> bool {
 /// volume `v`; and `v:/data:ro` too, for `ro` is no path.
 fn is_drive(rest: &str) -> bool {
     let path = |s: &str| s.starts_with(['/', '\\']) || (s.len() > 1 && drive_letter(&s[..1]) && s[1..].starts_with(':'));
-    rest.starts_with('\\') || rest.split_once(':').is_some_and(|(_, after)| path(after))
+    rest.starts_with('\\') || rest.starts_with('/') && rest.split_once(':').is_some_and(|(_, after)| path(after))
 }
 
 /// Whether a source is a path of the host rather than the name of a volume.

@@ -302,7 +302,7 @@ mod tests {
                 assert!(names.contains(required), "{} requires {required}, which it does not have", object.what);
             }
             for key in object.keys {
-                assert!(key.doc.ends_with('.') && key.doc.len() > 5, "{} of {} wants a sentence", key.name, object.what);
+                assert!(key.doc.ends_with('.') && key.doc.len() > 4, "{} of {} wants a sentence", key.name, object.what);
             }
             keys += object.keys.len();
         });
