@@ -280,12 +280,13 @@ impl Loader<'_> {
         }
     }
 
-    /// Reads the label files of the enabled services into their labels, which go before them.
+    /// Reads the label files of the enabled services into their labels, which go before them. Unlike env files they stay
+    /// named: the reference hashes their names.
     pub(super) fn label_files(&mut self, root: &mut Mapping, enabled: &dyn Fn(&str) -> bool) {
         for service in services(root).filter(|s| enabled(&s.key)) {
             let name = service.key.clone();
             let Value::Map(service) = &mut service.value.value else { continue };
-            let Some(files) = service.remove("label_file") else { continue };
+            let Some(files) = service.entry("label_file").cloned() else { continue };
             let mut found: indexmap::IndexMap<String, Entry> = indexmap::IndexMap::new();
             for (i, file) in files.value.as_seq().unwrap_or_default().iter().enumerate() {
                 let Some(path) = file.as_str() else { continue };

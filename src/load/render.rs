@@ -31,6 +31,10 @@ pub fn config(loaded: &Loaded, format: Format) -> String {
         };
     }
     let mut value = serde_json::to_value(&loaded.project).unwrap_or_default();
+    // What they say is among the labels.
+    for service in value.get_mut("services").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        service.as_object_mut().map(|service| service.shift_remove("label_file"));
+    }
     let text = match format {
         Format::Json => {
             let mut top: BTreeMap<String, Value> = match value {

@@ -156,7 +156,7 @@ pub struct Service {
     /// Labels of its containers.
     #[serde(skip_serializing_if = "is_default")]
     pub labels: StringMap,
-    /// Files with labels; empty once they are merged in.
+    /// Files with labels, which are merged into `labels`; their names stay, for the hash.
     #[serde(rename = "label_file", skip_serializing_if = "is_default")]
     pub label_files: Vec<String>,
     /// Links to services, `service[:alias]`.
