@@ -110,3 +110,206 @@ fn a_reader_that_went_away_is_no_fault() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
     }
 }
+
+/// The engine for tests of the real thing, `None` (and a word about it) without one.
+fn docker() -> Option<String> {
+    let address = Command::new("printenv").arg("CONSORT_TEST_DOCKER28").output().ok().filter(|o| o.status.success());
+    let address = address.and_then(|o| String::from_utf8(o.stdout).ok()).map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+    if address.is_none() {
+        eprint_skip();
+    }
+    address
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn eprint_skip() {
+    eprintln!("skipped: CONSORT_TEST_DOCKER28 doesn't say where Docker is");
+}
+
+/// A project on a real engine that is gone when the test is over.
+struct Project {
+    folder: tempfile::TempDir,
+    address: String,
+    name: String,
+}
+
+impl Project {
+    fn new(address: String, name: &str, file: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("compose.yaml"), file).unwrap();
+        Self { folder, address, name: format!("cli-{name}-{}", std::process::id()) }
+    }
+
+    fn consort(&self, args: &[&str]) -> Command {
+        let mut command = consort(self.folder.path());
+        command.env("DOCKER_HOST", &self.address).env("COMPOSE_PROJECT_NAME", &self.name).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String, String) {
+        finish(self.consort(args).output().unwrap())
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let _ = self.consort(&["down", "-v", "-t", "0"]).output();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Terminal,
+    Pipe,
+    File,
+    Closed,
+}
+
+/// A terminal: our end, and the one for the child.
+fn terminal() -> (std::fs::File, std::fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY;
+    let theirs = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
+    (ours.into(), theirs.into())
+}
+
+/// Everything from `from` until nobody writes to it any more; a terminal says that with an error.
+fn drain(mut from: impl std::io::Read) -> String {
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = from.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+/// What `exec` prints when its input and output are of these kinds, and its exit code.
+fn exec_with(project: &Project, stdin: Kind, stdout: Kind) -> (i32, String) {
+    use std::io::Write;
+    let script = "test -t 1 && t=terminal || t=none; read line; echo \"$t:$line\"; echo err >&2; exit 7";
+    let program = env!("CARGO_BIN_EXE_consort");
+    let redirect = |kind, text: &'static str| if kind == Kind::Closed { text } else { "" };
+    // Only a shell can start a program with a stream closed.
+    let line = format!("exec {program} exec web sh -c '{script}' {} {}", redirect(stdin, "<&-"), redirect(stdout, ">&-"));
+    let mut command = Command::new("sh");
+    command.args(["-c", &line]).current_dir(project.folder.path()).env_clear().env("PATH", "/usr/bin:/bin");
+    command.env("DOCKER_HOST", &project.address).env("COMPOSE_PROJECT_NAME", &project.name).env("TERM", "xterm");
+    let (ours, theirs) = terminal();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let input = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(input.path(), "hello\n").unwrap();
+    command.stdin(match stdin {
+        Kind::Terminal => theirs.try_clone().unwrap().into(),
+        Kind::Pipe => Stdio::piped(),
+        Kind::File => std::fs::File::open(input.path()).unwrap().into(),
+        Kind::Closed => Stdio::null(),
+    });
+    command.stdout(match stdout {
+        Kind::Terminal => theirs.try_clone().unwrap().into(),
+        Kind::Pipe => Stdio::piped(),
+        Kind::File => file.reopen().unwrap().into(),
+        Kind::Closed => Stdio::null(),
+    });
+    command.stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop((command, theirs));
+    if let Some(mut pipe) = child.stdin.take() {
+        pipe.write_all(b"hello\n").unwrap();
+    }
+    if stdin == Kind::Terminal {
+        ours.try_clone().unwrap().write_all(b"hello\n").unwrap();
+    }
+    // The terminal must be read all the time, or who writes to it waits.
+    let screen = std::thread::spawn(move || drain(ours));
+    let piped = child.stdout.take().map(drain);
+    let code = child.wait().unwrap().code().unwrap_or(-1);
+    let screen = screen.join().unwrap();
+    let text = match stdout {
+        Kind::Terminal => screen,
+        Kind::Pipe => piped.unwrap_or_default(),
+        Kind::File => std::fs::read_to_string(file.path()).unwrap(),
+        Kind::Closed => String::new(),
+    };
+    (code, text)
+}
+
+#[test]
+fn exec_with_every_kind_of_input_and_output() {
+    let Some(address) = docker() else { return };
+    let file = "services:\n  web:\n    image: busybox\n    command: sleep 600\n    stop_signal: SIGKILL\n";
+    let project = Project::new(address, "exec", file);
+    let (code, _, err) = project.run(&["up", "-d"]);
+    assert_eq!(code, 0, "{err}");
+    let kinds = [Kind::Terminal, Kind::Pipe, Kind::File, Kind::Closed];
+    for stdin in kinds {
+        for stdout in kinds {
+            let (code, text) = exec_with(&project, stdin, stdout);
+            assert_eq!(code, 7, "{stdin:?} to {stdout:?}: {text}");
+            let is_terminal = (stdin, stdout) == (Kind::Terminal, Kind::Terminal);
+            let expected = match (is_terminal, stdin) {
+                (true, _) => "terminal:hello\r\n",
+                (false, Kind::Closed) => "none:",
+                (false, _) => "none:hello",
+            };
+            assert!(stdout == Kind::Closed || text.contains(expected), "{stdin:?} to {stdout:?}: {text:?}");
+            // Standard error of the command is only mixed in where a terminal does that.
+            assert_eq!(text.contains("err"), is_terminal, "{stdin:?} to {stdout:?}: {text:?}");
+        }
+    }
+    assert_eq!(project.run(&["exec", "web", "sh", "-c", "exit 300"]).0, 300 % 256);
+    assert_eq!(project.run(&["exec", "web", "nosuchcommand"]).0, 127);
+    assert_eq!(project.run(&["exec", "--index", "5", "web", "true"]).0, 1);
+    assert_eq!(project.run(&["exec", "-e", "A=1", "-w", "/tmp", "web", "sh", "-c", "echo $A $PWD"]).1, "1 /tmp\n");
+}
+
+#[test]
+fn ctrl_c_at_any_moment_of_up_stops_what_was_started() {
+    use std::io::BufRead;
+    let Some(address) = docker() else { return };
+    let service = |name: &str, more: &str| format!("  {name}:\n    image: busybox\n    command: sleep 600\n    stop_signal: SIGKILL\n{more}");
+    let healthy = "    healthcheck: {test: 'true', interval: 1s}\n";
+    let after = "    depends_on: {a: {condition: service_healthy}}\n";
+    let file = format!("services:\n{}{}{}", service("a", healthy), service("b", after), service("c", ""));
+    // As many lines of progress as this, then Ctrl-C. Before its first word nobody can know whether it listens yet.
+    for moment in 1..=10 {
+        let project = Project::new(address.clone(), &format!("int{moment}"), &file);
+        let mut child = project.consort(&["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut told = Vec::new();
+        for _ in 0..moment {
+            told.extend(lines.next().map(Result::unwrap));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let output = std::thread::spawn({
+            let stdout = child.stdout.take().unwrap();
+            move || drain(stdout)
+        });
+        told.extend(lines.map(Result::unwrap));
+        assert_eq!(child.wait().unwrap().code(), Some(130), "after {moment} lines: {told:#?}\n{}", output.join().unwrap());
+        let (code, running, err) = project.run(&["ps", "-q"]);
+        assert_eq!((code, running.as_str()), (0, ""), "after {moment} lines something still runs: {told:#?}\n{err}");
+        let (code, _, err) = project.run(&["down", "-t", "0"]);
+        assert_eq!(code, 0, "{err}");
+        assert_eq!(project.run(&["ps", "-aq"]).1, "");
+    }
+}
+
+#[test]
+fn logs_for_a_reader_that_has_enough() {
+    let Some(address) = docker() else { return };
+    let file = "services:\n  web:\n    image: busybox\n    command: seq 1 200000\n";
+    let project = Project::new(address, "logs", file);
+    let (code, out, err) = project.run(&["up", "--no-log-prefix"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(out.lines().filter(|l| l.parse::<u32>().is_ok()).count(), 200_000);
+    let mut child = project.consort(&["logs"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 9];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((&first, output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (b"web-1  | ", Some(0), ""));
+}

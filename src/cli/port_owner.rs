@@ -95,7 +95,8 @@ fn command(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<_> = line.split(|b| *b == 0).filter(|w| !w.is_empty()).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
     let text = if words.is_empty() { fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned() } else { words.join(" ") };
-    crate::ui::human::ellipsis(&text, 80)
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    crate::ui::human::ellipsis(&plain, 80)
 }
 
 #[cfg(test)]
