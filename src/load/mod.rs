@@ -31,6 +31,7 @@ mod provenance;
 pub mod render;
 mod request;
 mod scalar;
+mod seccomp;
 mod short;
 mod trail;
 mod unhonoured;
@@ -114,9 +115,10 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     if loader.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(failed(loader, false));
     }
-    let unhonoured = unhonoured::find(provenance.root(), &is_enabled);
+    let mut unhonoured = unhonoured::find(provenance.root(), &is_enabled);
 
     project.working_dir = found.directory;
+    unhonoured.extend(seccomp::read(&mut project, &|path| provenance.nearest(path)));
     project.files = found.files.into_iter().map(|f| f.path.unwrap_or_else(|| "-".into())).collect();
     project.env_files = found.env_files;
     project.environment = found.environment;

@@ -45,6 +45,9 @@ pub struct Project {
     /// The environment for interpolation: process environment over env files.
     #[serde(skip)]
     pub environment: BTreeMap<String, String>,
+    /// Seccomp profiles that `security_opt` names, as compact JSON, by the path as written.
+    #[serde(skip)]
+    pub seccomp: BTreeMap<String, String>,
     /// Active profiles.
     #[serde(skip)]
     pub profiles: Vec<String>,

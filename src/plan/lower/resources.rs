@@ -93,7 +93,7 @@ pub(super) fn security(setting: &Setting, service: &Service) -> SecuritySpec {
         read_only: service.read_only,
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),
-        options: service.security_opt.iter().filter(|o| *o != UNCONFINED).cloned().collect(),
+        options: service.security_opt.iter().filter(|o| *o != UNCONFINED).map(|o| security_option(setting, o)).collect(),
         unconfined_paths: service.security_opt.iter().any(|o| o == UNCONFINED),
         group_add: service.group_add.clone(),
         sysctls: service.sysctls.clone(),
@@ -104,4 +104,10 @@ pub(super) fn security(setting: &Setting, service: &Service) -> SecuritySpec {
         cgroup: service.cgroup.clone(),
         cgroup_parent: service.cgroup_parent.clone(),
     }
+}
+
+/// A seccomp profile stands for its file: engines take the profile itself.
+fn security_option(setting: &Setting, option: &str) -> String {
+    let profile = option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:")).and_then(|path| setting.project.seccomp.get(path));
+    profile.map_or_else(|| option.to_owned(), |profile| format!("seccomp={profile}"))
 }

@@ -217,6 +217,13 @@ fn the_rest() {
 }
 
 #[test]
+fn a_seccomp_profile_stands_for_its_file() {
+    let web = svc("web").with(|s| s.security_opt = vec!["seccomp:./own.json".into(), "seccomp=unconfined".into()]);
+    let project = project([web]).with(|p| _ = p.seccomp.insert("./own.json".into(), "{}".into()));
+    assert_eq!(spec_in(&project, "web", &[]).security.options, ["seccomp={}", "seccomp=unconfined"]);
+}
+
+#[test]
 fn the_platform_is_the_services_or_the_environments() {
     let plain = project([svc("a")]).with(|p| _ = p.environment.insert("DOCKER_DEFAULT_PLATFORM".into(), "linux/arm64".into()));
     assert_eq!(spec_in(&plain, "a", &[]).platform.as_deref(), Some("linux/arm64"));
