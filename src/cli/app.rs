@@ -128,6 +128,9 @@ impl App {
             self.environment.entry(name.clone()).or_insert_with(|| value.clone());
         }
         self.settings = Settings::resolve(&self.globals, &self.environment, self.terminals)?;
+        if self.settings.engine.engine == "sim" {
+            self.settings.engine.project = Some(Arc::new(loaded.project.clone()));
+        }
         *self.console.look() = self.settings.look;
         self.console.set_sources(Arc::new(loaded.sources.clone()));
         if !loaded.diagnostics.is_empty() {

@@ -58,6 +58,7 @@ impl Settings {
                 config_dir: None,
                 host: globals.host.clone(),
                 context: globals.context.clone(),
+                project: None,
             },
         })
     }

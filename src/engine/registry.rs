@@ -1,6 +1,8 @@
 //! Engines by name, and how one is chosen when none is named.
 
 use super::Engine;
+use super::sim::Sim;
+use crate::model::Project;
 use crate::world::{EngineError, ErrorKind};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ pub struct EngineRequest {
     pub host: Option<String>,
     /// `--context`.
     pub context: Option<String>,
+    /// The project, whose `x-sim:` tells the simulated engine what its containers do.
+    pub project: Option<Arc<Project>>,
 }
 
 /// Connects to an engine.
@@ -40,10 +44,20 @@ pub async fn connect(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineE
         "" | "auto" => socket::auto(request).await,
         "docker" => socket::docker(request).await,
         "podman" => socket::podman(request).await,
-        "sim" => Err(EngineError::new(ErrorKind::Unsupported, "the simulated engine can't be connected to by name yet")),
+        "sim" => simulated(request.project.as_deref()),
         other => Err(EngineError::new(ErrorKind::Unsupported, format!("there is no engine `{other}`"))
             .because(format!("the engines are {}", NAMES.join(", ")))),
     }
+}
+
+/// A new simulated engine, which lives as long as the command.
+fn simulated(project: Option<&Project>) -> Result<Arc<dyn Engine>, EngineError> {
+    let sim = Sim::new();
+    if let Some(Err(errors)) = project.map(|p| sim.learn(p)) {
+        let all = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
+        return Err(EngineError::new(ErrorKind::Refused, "the simulated engine can't make sense of `x-sim`").because(all));
+    }
+    Ok(Arc::new(sim))
 }
 
 #[cfg(feature = "docker")]

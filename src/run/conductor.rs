@@ -7,7 +7,7 @@ use super::{Cause, Context, Feed, Interrupts, News, Options, Outcome, Report, wh
 use crate::diag::Diagnostic;
 use crate::engine::OpProgress;
 use crate::plan::{Node, NodeId, Plan, Step};
-use crate::world::{EngineError, ErrorKind, Event, Observed, Op, Subject, SubjectKind, Target, TaskState, bind};
+use crate::world::{Applied, EngineError, ErrorKind, Event, Observed, Op, Subject, SubjectKind, Target, TaskState, bind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -129,12 +129,25 @@ impl Conductor<'_> {
         // Effects may give rise to inputs at once: a name that can't be bound is a failed op.
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            if let Input::Returned { id, .. } = &input {
+            if let Input::Returned { id, result } = &input {
                 self.calls.0.remove(id);
+                self.pass_on_warnings(*id, result);
             }
             for effect in self.run.on(input) {
                 inputs.extend(self.carry_out(effect));
             }
+        }
+    }
+
+    /// What the engine wants the user to know of something it did.
+    fn pass_on_warnings(&mut self, id: NodeId, result: &Result<Applied, EngineError>) {
+        let (Ok(applied), Step::Do(op)) = (result, &self.plan.nodes[id].step) else { return };
+        let subject = op.subject().to_string();
+        let name = self.plan.nodes[id].shows.as_ref().and_then(|s| s.name.as_deref());
+        let kind = subject.split(' ').next().unwrap_or_default().to_lowercase();
+        for warning in &applied.warnings {
+            let what = format!("{kind} {}: {}", name.unwrap_or(&op.subject().name), warning.trim_end());
+            self.out.push(Event::Diagnostic(Diagnostic::warning("engine-warning", what)));
         }
     }
 
@@ -328,12 +341,14 @@ impl Conductor<'_> {
 
     fn interrupted(&mut self, level: u32) {
         let waiting: Vec<_> = self.run.waiting().collect();
+        let mut dropped: Vec<_> = self.run.running().collect();
         self.feed(Input::Interrupted(level));
         if level > 1 {
             return;
         }
         let running: Vec<_> = self.run.running().collect();
-        if let Some(text) = words::interrupted(self.plan, &waiting, &running, self.options.hurry) {
+        dropped.retain(|id| !running.contains(id));
+        if let Some(text) = words::interrupted(self.plan, &waiting, &dropped, &running, self.options.hurry) {
             self.out.push(Event::Message(text));
         }
     }

@@ -3,7 +3,7 @@
 use super::{Blocked, Cause, Outcome};
 use crate::diag::Diagnostic;
 use crate::plan::{Await, Gate, Node, NodeId, Plan, Step};
-use crate::world::{EngineError, ErrorKind};
+use crate::world::{EngineError, ErrorKind, Op};
 use std::fmt::Write as _;
 
 /// The code of a diagnostic about an engine's error, by kind.
@@ -89,15 +89,18 @@ pub(super) fn looping(plan: &Plan, id: NodeId, container: &str, restarts: u32) -
 }
 
 /// What was going on at the first Ctrl-C, and what is waited for; nothing if there is nothing to say.
-pub(super) fn interrupted(plan: &Plan, waiting: &[NodeId], running: &[NodeId], hurry: &str) -> Option<String> {
+pub(super) fn interrupted(plan: &Plan, waiting: &[NodeId], dropped: &[NodeId], running: &[NodeId], hurry: &str) -> Option<String> {
     let mut text = String::new();
     let gates: Vec<_> = waiting
         .iter()
+        .chain(dropped)
         .filter_map(|id| match &plan.nodes[*id].step {
             Step::Await(gate) => {
                 let waiter = gate.waiter.as_ref().map_or_else(String::new, |w| format!("{w} waited for "));
                 Some(format!("{waiter}{} to {}", gate.service, condition(gate.gate)))
             }
+            Step::Do(Op::PullImage { reference, .. }) => Some(format!("image {reference} was pulled")),
+            Step::Do(Op::RunHook { container, .. }) => Some(format!("a hook ran in {}", container.name)),
             Step::Do(_) => None,
         })
         .collect();

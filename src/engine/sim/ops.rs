@@ -370,7 +370,10 @@ impl Sim {
         }
         match shell.run(&hook.command).await {
             0 => Ok(done()),
-            code => Err(refused(format!("hook `{}` exited with status {code}", hook.command.join(" ")), sink.text().trim_end().to_owned())),
+            code => Err(refused(
+                format!("hook `{}` of container {} exited with status {code}", hook.command.join(" "), container.name),
+                sink.text().trim_end().to_owned(),
+            )),
         }
     }
 }
