@@ -110,7 +110,8 @@ impl Shared {
         let Ok(details) = self.inner.inspect(&target).await else { return };
         let Some(check) = details.healthcheck.filter(|check| !check.is_none() && !check.test.is_empty()) else { return };
         let time = details.started.unwrap_or_default();
-        let mut machine = Machine::new(HealthConfig::of(&check));
+        let config = HealthConfig::of(&check);
+        let mut machine = Machine::new(config);
         let mut action = machine.on(HealthFact::Started, self.now());
         if known {
             action = machine.on(HealthFact::Due, self.now());
@@ -131,7 +132,7 @@ impl Shared {
                     let begun = self.now();
                     let (exit_code, output) = match timeout(limit, self.run_probe(&target, &check)).await {
                         Ok(result) => result,
-                        Err(_) => (-1, format!("Health check exceeded timeout ({})", length(limit))),
+                        Err(_) => (-1, format!("Health check exceeded timeout ({})", length(config.timeout))),
                     };
                     if !self.goes_on(&container.id, run) {
                         return;

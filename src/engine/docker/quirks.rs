@@ -48,8 +48,8 @@ impl Quirks {
         let docker = |since: Api| !self.podman && api >= since;
         Capabilities {
             restarts: Owner::Engine,
-            // Podman leaves probing to timers of systemd, which many hosts, and all containers, don't have.
-            probes: if self.podman { Owner::Us } else { Owner::Engine },
+            // Where Podman has no timers for it, `probes` has them run.
+            probes: Owner::Engine,
             many_networks_at_create: self.many_networks || docker(Api(1, 44)),
             start_interval: docker(Api(1, 44)),
             image_mounts: docker(Api(1, 48)),
