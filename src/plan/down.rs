@@ -21,7 +21,7 @@ pub(super) fn plan_down(project: Option<&Project>, name: &str, observed: &Observ
     if !faults.is_empty() {
         return Err(faults);
     }
-    let (mut by_volume, mut by_image): (BTreeMap<&str, Vec<&Container>>, BTreeMap<&str, Vec<&Container>>) = Default::default();
+    let (mut by_volume, mut by_image) = (ByName::new(), ByName::new());
     for container in scope.view.containers() {
         by_image.entry(&container.image).or_default().push(container);
         for mount in container.mounts.iter().filter(|m| m.kind == "volume") {
@@ -56,6 +56,8 @@ fn leaving<'a>(scope: &Scope<'a>, options: &DownOptions) -> BTreeSet<&'a str> {
     regular.chain(oneoffs).map(|c| c.id.as_str()).collect()
 }
 
+type ByName<'a> = BTreeMap<&'a str, Vec<&'a Container>>;
+
 struct Down<'a> {
     scope: Scope<'a>,
     options: &'a DownOptions,
@@ -64,8 +66,8 @@ struct Down<'a> {
     /// Removal by id of the container.
     removals: BTreeMap<&'a str, NodeId>,
     /// Containers by the volumes that they mount, and by image.
-    by_volume: BTreeMap<&'a str, Vec<&'a Container>>,
-    by_image: BTreeMap<&'a str, Vec<&'a Container>>,
+    by_volume: ByName<'a>,
+    by_image: ByName<'a>,
     plan: Plan,
 }
 

@@ -111,7 +111,8 @@ pub(in crate::plan) fn files(project: &Project, service: &Service) -> Result<Vec
         if content.is_empty() || covered {
             return;
         }
-        if service.read_only {
+        let in_volume = service.volumes.iter().any(|m| path.strip_prefix(&m.target).is_some_and(|rest| rest.starts_with('/')));
+        if service.read_only && !in_volume {
             let what = format!("{kind} {:?} can't be written into service {:?}, which is read-only", r.source, service.name);
             let fault = Diagnostic::error("read-only-service", what)
                 .help(format!("give the {kind} a `file:`, which is mounted instead, or take `read_only` out"));

@@ -587,6 +587,11 @@ fn secrets_and_configs_are_files_or_mounts() {
     );
     let locked = set.after(|p| p.services.get_mut("web").unwrap().read_only = true);
     assert!(faults(try_up(&locked, &World::of(&locked), &UpOptions::default())).starts_with("read-only-service: secret \"token\" can't be written"));
+    let volumes = locked.after(|p| {
+        let web = p.services.remove("web").unwrap().volume("", "/run/secrets").with(|s| s.configs.clear());
+        _ = p.services.insert("web".into(), web);
+    });
+    assert!(try_up(&volumes, &World::of(&volumes), &UpOptions::default()).is_ok(), "a volume can be written into");
 }
 
 #[test]
