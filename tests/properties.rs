@@ -3,6 +3,7 @@
 mod support;
 
 use consort::engine::Engine;
+use consort::engine::faulty::{Fault, Faulty};
 use consort::engine::sim::{After, Entry, Script, Sim};
 use consort::exit::Exit;
 use consort::model::{Condition, Dependency, Healthcheck, Mount, MountType, Network, Project, Selection, Service, Volume};
@@ -471,6 +472,62 @@ proptest! {
             if !ended_before {
                 let running: Vec<String> = bench.sim.snapshot().containers.into_iter().filter(|(_, c)| c.state == State::Running).map(|(n, _)| n).collect();
                 assert!(running.is_empty(), "still running after Ctrl-C at {moment:?}: {running:?}");
+            }
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(config(MOMENTS))]
+
+    /// The engine goes away before a random op of `up`: it ends by itself with code 1, nothing begins afterwards, and
+    /// when the engine is back another `up` completes the work.
+    #[test]
+    fn an_engine_that_goes_away_is_noticed(world in worlds(), nth in 0..40_usize, lose in any::<bool>()) {
+        in_virtual_time(async {
+            let bench = Bench::new(&world);
+            let fault = if lose { Fault::LoseAnswer } else { Fault::Cut };
+            let faulty = Arc::new(Faulty::new(Arc::new(bench.sim.clone())).with(1, fault, move |n, _| n == nth));
+            let context = Context { engine: Arc::clone(&faulty) as Arc<dyn Engine>, ..bench.context.clone() };
+            let broken = Bench { sim: bench.sim.clone(), project: bench.project.clone(), context };
+            match broken.up_until(&Interrupts::never()).await {
+                // It had fewer ops than that.
+                Ok(report) if report.failures.is_empty() => {
+                    assert!(bench.sim.records().len() <= nth, "the fault went unnoticed");
+                    return;
+                }
+                Ok(report) => assert_eq!(report.exit(), Exit::Failure),
+                Err(run::Error::Engine(_)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+            // What the engine had already been asked goes on there.
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            faulty.mend();
+            let report = broken.up().await;
+            assert!(report.failures.is_empty(), "{:?}", report.failures);
+            let left: Vec<String> = ops(&bench.plan().await).into_iter().filter(|op| !op.starts_with("start ")).collect();
+            assert!(left.is_empty(), "left to do: {left:?}");
+        });
+    }
+
+    /// An op that never ends: the first Ctrl-C waits for it, the second leaves.
+    #[test]
+    fn two_interrupts_leave_a_hanging_engine(world in worlds(), nth in 0..10_usize) {
+        in_virtual_time(async {
+            let bench = Bench::new(&world);
+            let faulty = Faulty::new(Arc::new(bench.sim.clone())).with(1, Fault::Hang, move |n, _| n == nth);
+            let context = Context { engine: Arc::new(faulty), ..bench.context.clone() };
+            let bench = Bench { context, ..bench };
+            let (interrupter, interrupts) = interrupts();
+            tokio::spawn(async move {
+                for _ in 0..2 {
+                    tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
+                    interrupter.interrupt();
+                }
+            });
+            match bench.up_until(&interrupts).await {
+                Ok(report) => assert!(matches!(report.exit(), Exit::Success | Exit::Interrupted), "{report:?}"),
+                Err(error) => panic!("{error:?}"),
             }
         });
     }

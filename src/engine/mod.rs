@@ -5,6 +5,7 @@
 
 #[cfg(feature = "docker")]
 pub mod docker;
+pub mod faulty;
 pub mod registry;
 pub mod sim;
 #[cfg(feature = "tls")]
