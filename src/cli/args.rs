@@ -255,7 +255,7 @@ pub struct Create {
 #[derive(Clone, Debug, Default, ClapArgs)]
 #[command(after_long_help = "\
 Differences from Docker Compose:
-  The volumes that -v deletes are listed with what was found in them.
+  Each volume that -v deletes is named; volumes that the project doesn't own are never deleted.
   A failing pre_stop hook is reported and the container is stopped all the same.")]
 pub struct Down {
     /// Services; none means the whole project
