@@ -51,23 +51,26 @@ async fn a_stop_is_told(lab: &Lab) {
     let target = lab.run_ready("web", "trap 'exit 0' TERM; echo ready; sleep 300 & wait").await;
     let mut events = lab.events().await;
     lab.stop(&target, Some(10)).await;
-    let mut missing = vec!["kill", "die", "stop"];
-    while !missing.is_empty() {
-        let event = events.next().await;
-        let word = word(&event.kind);
-        // Not every engine tells of the signal, but where it does that is the beginning.
-        assert!(missing.contains(&word) && (word != "kill" || missing.len() == 3), "{event:?}");
-        missing.retain(|w| *w != word && *w != "kill");
-    }
+    let mut all = events.until(|e| matches!(e.kind, EventKind::Died { .. })).await;
+    lab.remove(&target, false).await;
+    all.extend(events.until(|e| e.kind == EventKind::Removed).await);
+    // The order of the end and the word that it was wanted is the engine's affair, and not each tells of the signal.
+    let words: Vec<&str> = all.iter().map(|e| word(&e.kind)).collect();
+    let place = |w: &str| words.iter().position(|x| *x == w);
+    assert!(words.iter().all(|w| ["kill", "die", "stop", "destroy"].contains(w)), "{words:?}");
+    assert!(place("kill").is_none_or(|k| Some(k) < place("die") && place("stop").is_none_or(|s| k < s)), "{words:?}");
 }
 
 async fn a_restart_is_told(lab: &Lab) {
     let target = lab.run_ready("web", "trap 'exit 0' TERM; echo ready; sleep 300 & wait").await;
     let mut events = lab.events().await;
     lab.good(&Op::RestartContainer { container: target, timeout: Some(10) }).await;
-    let all = events.until(|e| e.kind == EventKind::Restarted).await;
-    let place = |w: &str| all.iter().position(|e| word(&e.kind) == w).unwrap_or_else(|| panic!("no {w} in {all:?}"));
-    assert!(place("kill") < place("die") && place("die") < place("start") && place("start") < place("restart"), "{all:?}");
+    let mut words = Vec::new();
+    while !["die", "start", "restart"].iter().all(|w| words.contains(w)) {
+        words.push(word(&events.next().await.kind));
+    }
+    let place = |w: &str| words.iter().position(|x| *x == w);
+    assert!(place("die") < place("start"), "{words:?}");
 }
 
 async fn a_pause_is_told(lab: &Lab) -> Verdict {
@@ -83,13 +86,19 @@ async fn a_pause_is_told(lab: &Lab) -> Verdict {
     Verdict::Good
 }
 
-async fn a_new_name_is_told(lab: &Lab) {
+async fn a_new_name_is_told(lab: &Lab) -> Verdict {
     let target = lab.create(&lab.spec("web", "true")).await;
     let mut events = lab.events().await;
     lab.good(&Op::RenameContainer { container: target.clone(), to: lab.name("new") }).await;
     let event = events.next().await;
-    assert_eq!(event.kind, EventKind::Renamed { from: target.name.clone() });
     assert_eq!((Some(event.container.id), event.container.name), (target.id, lab.name("new")));
+    match event.kind {
+        EventKind::Renamed { from } if from.is_empty() => Verdict::NotCapable("telling the name that a container had"),
+        kind => {
+            assert_eq!(kind, EventKind::Renamed { from: target.name });
+            Verdict::Good
+        }
+    }
 }
 
 async fn nothing_is_missed_after_the_subscription(lab: &Lab) {

@@ -70,20 +70,20 @@ async fn without_input_the_command_sees_the_end(lab: &Lab) {
 
 async fn a_terminal_has_a_size_that_can_change(lab: &Lab) {
     let target = lab.run("web", "sleep 300").await;
-    // The size may reach the terminal a little after the start, so the command is told when to look.
-    let script = "read x; stty size; read x; stty size";
+    // A size may reach the terminal a little after it was told.
+    let wait_for = |size: &str| format!("until [ \"$(stty size)\" = \"{size}\" ]; do sleep 0.05; done; echo now {size}");
+    let script = &format!("{}; read x; {}", wait_for("40 100"), wait_for("23 81"));
     let spec = ExecSpec { tty: Some((100, 40)), stdin: true, ..spec(&["sh", "-c", script]) };
     let ExecSession { mut output, mut input, control } = lab.exec(&target, &spec).await;
     control.resize(100, 40).await.unwrap();
-    input.write_all(b"\n").await.unwrap();
     let mut seen = String::new();
-    while !seen.contains("40 100") {
+    while !seen.contains("now 40 100") {
         seen.push_str(&text(&output.next().await.expect("the terminal's size").unwrap().1));
     }
     control.resize(81, 23).await.unwrap();
     input.write_all(b"\n").await.unwrap();
     let (rest, _) = read_all(output).await;
-    assert!(text(&rest).contains("23 81"), "{seen} {}", text(&rest));
+    assert!(text(&rest).contains("now 23 81"), "{seen} {}", text(&rest));
     assert_eq!(control.exit_code().await.unwrap(), 0);
 }
 
