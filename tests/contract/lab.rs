@@ -129,9 +129,14 @@ impl Lab {
         }
     }
 
-    /// Removes everything of the lab's project.
+    /// Removes everything of the lab's project, and of the other one that some cases have.
     pub async fn clean_up(&self) -> Result<(), EngineError> {
-        let found = self.engine.observe(&self.query()).await?;
+        self.clear(self.query()).await?;
+        self.clear(ObserveQuery { project: Some(self.name("other")), ..ObserveQuery::default() }).await
+    }
+
+    async fn clear(&self, query: ObserveQuery) -> Result<(), EngineError> {
+        let found = self.engine.observe(&query).await?;
         for c in &found.containers {
             let container = Target::existing(&c.name, &c.id);
             self.apply(&Op::RemoveContainer { container, volumes: true }).await?;
