@@ -60,20 +60,6 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// What Podman's service (4.3) does not do through Docker's API: seen there, not mendable from outside. A case of this
-/// list that fails on Podman is named as a gap in the table; anything else that fails is a failure.
-const GAPS_OF_PODMAN: [(&str, &str); 9] = [
-    ("lifecycle::stop_of_a_stopped_container_changes_nothing", "telling that there was nothing to stop"),
-    ("events::a_stop_is_told", "telling a stop from an end"),
-    ("events::a_restart_is_told", "telling the steps of a restart"),
-    ("events::a_new_name_is_told", "telling the name before"),
-    ("logs::times_grow", "times of log lines finer than a second"),
-    ("logs::since_and_until_cut", "times of log lines finer than a second"),
-    ("logs::many_lines_are_all_there_in_order", "the end of a followed log in order"),
-    ("logs::a_slow_reader_loses_nothing", "the end of a followed log in order"),
-    ("supervision::always_starts_it_again", "saying at an end whether it will start again"),
-];
-
 fn all_cases() -> Vec<Case> {
     let all = [
         lifecycle::cases(),
@@ -102,7 +88,6 @@ async fn take(case: Case, lab: &Lab) -> Verdict {
 /// Runs every case on `engine`, so many at once, and prints a table.
 async fn suite(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize) {
     let began = tokio::time::Instant::now();
-    let podman = engine.info().name == "podman";
     let run = |(number, case): (usize, Case)| {
         let lab = Lab::new(Arc::clone(&engine), format!("contract-{name}-{}-{number}", std::process::id()), real);
         async move {
@@ -120,12 +105,7 @@ async fn suite(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize) 
                 (Verdict::Good, Err(error)) => Verdict::Failed(format!("clean-up: {error}")),
                 (verdict, _) => verdict,
             };
-            let name = case.name.trim_start_matches("contract::");
-            let verdict = match (verdict, GAPS_OF_PODMAN.iter().find(|(gap, _)| podman && *gap == name)) {
-                (Verdict::Failed(_), Some((_, what))) => Verdict::NotCapable(what),
-                (verdict, _) => verdict,
-            };
-            (name, verdict, began.elapsed())
+            (case.name.trim_start_matches("contract::"), verdict, began.elapsed())
         }
     };
     Lab::new(Arc::clone(&engine), format!("contract-{name}-{}", std::process::id()), real).prepare().await;

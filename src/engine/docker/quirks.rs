@@ -28,7 +28,8 @@ impl Quirks {
     /// Of the engine that said this.
     pub fn of(hello: &Hello) -> Self {
         if !hello.podman {
-            return Self::default();
+            // Docker 20.10 stops reading a followed log when the container ends, as Podman does.
+            return Self { follow_loses_lines: hello.api < Api(1, 42), ..Self::default() };
         }
         let major = hello.version.split('.').next().and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
         Self {
