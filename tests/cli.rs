@@ -113,12 +113,17 @@ fn a_reader_that_went_away_is_no_fault() {
 
 /// The engine for tests of the real thing, `None` (and a word about it) without one.
 fn docker() -> Option<String> {
-    let address = Command::new("printenv").arg("CONSORT_TEST_DOCKER28").output().ok().filter(|o| o.status.success());
-    let address = address.and_then(|o| String::from_utf8(o.stdout).ok()).map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+    let address = variable("CONSORT_TEST_DOCKER28");
     if address.is_none() {
+        assert_ne!(variable("CONSORT_TEST_ENGINES").as_deref(), Some("required"), "docker28 is required, but CONSORT_TEST_DOCKER28 is not set");
         eprint_skip();
     }
     address
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's own settings")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
@@ -312,4 +317,73 @@ fn logs_for_a_reader_that_has_enough() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((&first, output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (b"web-1  | ", Some(0), ""));
+}
+
+/// A stand-in for an engine that dies: whatever goes through it is the real engine's, until it is cut.
+struct Lifeline {
+    socket: std::path::PathBuf,
+    open: std::sync::Arc<std::sync::Mutex<Option<Vec<std::os::unix::net::UnixStream>>>>,
+}
+
+impl Lifeline {
+    fn to(engine: String, folder: &Path) -> Self {
+        use std::os::unix::net::{UnixListener, UnixStream};
+        let socket = folder.join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let open = std::sync::Arc::new(std::sync::Mutex::new(Some(Vec::new())));
+        let calls = std::sync::Arc::clone(&open);
+        std::thread::spawn(move || {
+            for call in listener.incoming().map_while(Result::ok) {
+                let real = UnixStream::connect(&engine).unwrap();
+                let Some(calls) = &mut *calls.lock().unwrap() else { return };
+                for (from, to) in [(&call, &real), (&real, &call)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Write);
+                    });
+                }
+                calls.extend([call, real]);
+            }
+        });
+        Self { socket, open }
+    }
+
+    /// The engine is gone: every call breaks off, and nobody listens any more.
+    fn cut(&self) {
+        std::fs::remove_file(&self.socket).unwrap();
+        for call in self.open.lock().unwrap().take().into_iter().flatten() {
+            let _ = call.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_dies_during_up_leaves_a_known_state() {
+    use std::io::BufRead;
+    let Some(address) = docker() else { return };
+    let Some(engine) = address.strip_prefix("unix://").map(str::to_owned) else { return };
+    let gate = "    healthcheck: {test: sleep 60, interval: 1s, timeout: 2m}\n";
+    let service = |name: &str, more: &str| format!("  {name}:\n    image: busybox\n    command: sleep 600\n    stop_signal: SIGKILL\n{more}");
+    let file = format!("services:\n{}{}", service("db", gate), service("web", "    depends_on: {db: {condition: service_healthy}}\n"));
+    let project = Project::new(address.clone(), "dies", &file);
+    let folder = tempfile::tempdir().unwrap();
+    let lifeline = Lifeline::to(engine, folder.path());
+    let through = format!("unix://{}", lifeline.socket.display());
+    let mut child = project.consort(&["up", "-d"]).env("DOCKER_HOST", through).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = Vec::new();
+    for line in std::io::BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        if line.ends_with("Waiting") {
+            lifeline.cut();
+        }
+        told.push(line);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{told:#?}");
+    let told = told.join("\n");
+    assert!(told.contains("the engine went away"), "{told}");
+    assert!(told.contains("not begun: start Container"), "what was not done is named:\n{told}");
+    // What was done is there, and the engine, back again, takes it down.
+    assert_eq!(project.run(&["ps", "-aq"]).1.lines().count(), 2);
+    let (code, _, err) = project.run(&["down", "-t", "0"]);
+    assert_eq!((code, project.run(&["ps", "-aq"]).1.as_str()), (0, ""), "{err}");
 }
