@@ -35,6 +35,9 @@ fn coarse(chunks: &[consort::world::LogChunk]) -> bool {
 
 const COARSE: Verdict = Verdict::NotCapable("fractions of a second in the times of logs");
 
+/// Podman 4.3 leaves out lines that its reader of the file is too slow for; most, but not all, can be told afterwards.
+const HASTE: Verdict = Verdict::NotCapable("telling every line, in order, of a log that is followed while it is written fast");
+
 async fn times_grow(lab: &Lab) -> Verdict {
     let target = lab.run("web", "for i in 1 2 3; do echo $i; sleep 0.05; done").await;
     lab.exited(&target).await;
@@ -130,6 +133,9 @@ async fn many_lines_can_be_followed(lab: &Lab) -> Verdict {
     if all == expected {
         return Verdict::Good;
     }
+    if lab.engine.info().name == "podman" {
+        return HASTE;
+    }
     let mut numbers: Vec<u32> = all.lines().filter_map(|l| l.parse().ok()).collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -178,7 +184,7 @@ async fn bytes_are_not_touched(lab: &Lab) {
     assert_eq!(all, "tab\there \u{1b}[31mred\u{1b}[0m grüße\n");
 }
 
-async fn a_slow_reader_loses_nothing(lab: &Lab) {
+async fn a_slow_reader_loses_nothing(lab: &Lab) -> Verdict {
     let target = lab.run("web", "seq 1 3000").await;
     let mut stream = lab.engine.logs(&target, &LogQuery { follow: true, ..LogQuery::default() }).await.unwrap();
     let mut all = Vec::new();
@@ -189,5 +195,9 @@ async fn a_slow_reader_loses_nothing(lab: &Lab) {
         }
     }
     let expected: String = (1..=3000).map(|n| format!("{n}\n")).collect();
+    if lab.engine.info().name == "podman" && joined(&all, Stream::Stdout) != expected {
+        return HASTE;
+    }
     assert_eq!(joined(&all, Stream::Stdout), expected);
+    Verdict::Good
 }
