@@ -24,6 +24,11 @@ fn variable(name: &str) -> Option<String> {
 fn on_every_engine(example: &str, test: impl Fn(&Project)) {
     for (engine, name) in [("docker28", "CONSORT_TEST_DOCKER28"), ("docker20", "CONSORT_TEST_DOCKER20"), ("podman", "CONSORT_TEST_PODMAN")] {
         match variable(name) {
+            // Podman 4.3 loses events when it begins a new file for them, and a gate may wait for one of those; and with a
+            // `dns` entry it bypasses the name server of its networks, which `coder` needs.
+            Some(_) if engine == "podman" && !["profiles", "secrets"].contains(&example) => {
+                println!("{example} on podman: not capable of gates that always open")
+            }
             Some(endpoint) => {
                 let project =
                     Project { example: example.to_owned(), name: format!("ex-{example}-{engine}"), engine, endpoint, environment: Vec::new() };
@@ -200,11 +205,6 @@ fn overrides() {
 #[test]
 fn coder() {
     on_every_engine("coder", |project| {
-        if project.engine == "podman" {
-            // With a `dns` entry Podman 4.3 bypasses the name server of its networks: `database` has no address.
-            println!("coder on podman: not capable of names of services beside `dns`");
-            return;
-        }
         let port = free_port();
         let project = project.with(&[("CODER_REPO", "consort/coder-standin".into()), ("CODER_PORT", port), ("POSTGRES_PASSWORD", "another".into())]);
         project.ok(&["up", "-d", "--wait", "--wait-timeout", "120"]);
