@@ -4,13 +4,11 @@
 //! failure where `CONSORT_TEST_ENGINES=required`.
 #![expect(clippy::print_stdout, reason = "says what was skipped")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-#[expect(clippy::disallowed_methods, reason = "the test's own settings")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
-}
+use support::{engines_required, environment};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adoption")
@@ -68,8 +66,8 @@ impl Project<'_> {
 
 #[test]
 fn projects_change_hands_with_nothing_done() {
-    let (Some(peer), Some(endpoint)) = (variable("CONSORT_TEST_PEER"), variable("CONSORT_TEST_DOCKER28")) else {
-        assert_ne!(variable("CONSORT_TEST_ENGINES").as_deref(), Some("required"), "CONSORT_TEST_PEER and CONSORT_TEST_DOCKER28 are required");
+    let (Some(peer), Some(endpoint)) = (environment("CONSORT_TEST_PEER"), environment("CONSORT_TEST_DOCKER28")) else {
+        assert!(!engines_required(), "CONSORT_TEST_PEER and CONSORT_TEST_DOCKER28 are required");
         println!("skipped adoption: CONSORT_TEST_PEER or CONSORT_TEST_DOCKER28 is not set");
         return;
     };

@@ -1,7 +1,10 @@
 //! The real binary: help, exit codes, streams, terminals.
 
+mod support;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use support::{engines_required, environment};
 
 /// `consort` in `folder` with nothing of our environment.
 fn consort(folder: &Path) -> Command {
@@ -113,17 +116,12 @@ fn a_reader_that_went_away_is_no_fault() {
 
 /// The engine for tests of the real thing, `None` (and a word about it) without one.
 fn docker() -> Option<String> {
-    let address = variable("CONSORT_TEST_DOCKER28");
+    let address = environment("CONSORT_TEST_DOCKER28");
     if address.is_none() {
-        assert_ne!(variable("CONSORT_TEST_ENGINES").as_deref(), Some("required"), "docker28 is required, but CONSORT_TEST_DOCKER28 is not set");
+        assert!(!engines_required(), "docker28 is required, but CONSORT_TEST_DOCKER28 is not set");
         eprint_skip();
     }
     address
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test's own settings")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]

@@ -35,7 +35,7 @@ use futures::stream::{self, StreamExt};
 use lab::{Lab, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{all_environment, environment, say};
+use support::{all_environment, engines_required, environment, say};
 
 /// How long a case may take.
 const CASE_LIMIT: Duration = Duration::from_secs(90);
@@ -131,7 +131,7 @@ async fn suite(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize) 
 /// Runs the suite on the engine at the address in `variable`.
 fn real(name: &str, variable: &str, kind: &str) {
     let Some(address) = environment(variable) else {
-        assert!(environment("CONSORT_TEST_ENGINES").is_none_or(|v| v != "required"), "{name} is required, but {variable} doesn't say where it is");
+        assert!(!engines_required(), "{name} is required, but {variable} doesn't say where it is");
         say(&format!("contract: {name} skipped: {variable} doesn't say where it is"));
         return;
     };

@@ -4,26 +4,24 @@
 //! skipped by name, and with `CONSORT_TEST_ENGINES=required` that is a failure.
 #![expect(clippy::print_stdout, reason = "says which engines were used")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use support::{engines_required, environment};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/compose")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test's own settings")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
-}
-
 /// Runs `test` with each engine that is named, under a project name of its own.
 fn on_every_engine(example: &str, test: impl Fn(&Project)) {
     for (engine, name) in [("docker28", "CONSORT_TEST_DOCKER28"), ("docker20", "CONSORT_TEST_DOCKER20"), ("podman", "CONSORT_TEST_PODMAN")] {
-        match variable(name) {
+        match environment(name) {
             // Podman 4.3 loses events when it begins a new file for them, and a gate may wait for one of those; and with a
             // `dns` entry it bypasses the name server of its networks, which `coder` needs.
             Some(_) if engine == "podman" && !["profiles", "secrets"].contains(&example) => {
@@ -35,7 +33,7 @@ fn on_every_engine(example: &str, test: impl Fn(&Project)) {
                 println!("{example} on {engine}");
                 test(&project);
             }
-            None if variable("CONSORT_TEST_ENGINES").as_deref() == Some("required") => panic!("{engine} is required, but {name} is not set"),
+            None if engines_required() => panic!("{engine} is required, but {name} is not set"),
             None => println!("skipped on {engine}: {name} is not set"),
         }
     }

@@ -5,13 +5,11 @@
 //! that build or test the project itself are only checked for being there once: the gate runs them.
 #![expect(clippy::print_stdout, reason = "says what was run")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-#[expect(clippy::disallowed_methods, reason = "the test's own settings")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
-}
+use support::{engines_required, environment};
 
 /// A command and the lines that it should print.
 struct Step {
@@ -51,8 +49,8 @@ fn every_block_does_what_it_shows() {
     let text = std::fs::read_to_string(root.join("README.md")).expect("the README");
     let blocks = blocks(&text);
     assert!(blocks.len() >= 3, "the README has lost its blocks");
-    let Some(endpoint) = variable("CONSORT_TEST_DOCKER28") else {
-        assert_ne!(variable("CONSORT_TEST_ENGINES").as_deref(), Some("required"), "CONSORT_TEST_DOCKER28 is required");
+    let Some(endpoint) = environment("CONSORT_TEST_DOCKER28") else {
+        assert!(!engines_required(), "CONSORT_TEST_DOCKER28 is required");
         println!("skipped README on docker28: CONSORT_TEST_DOCKER28 is not set");
         return;
     };

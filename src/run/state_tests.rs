@@ -6,57 +6,15 @@ use crate::plan::{Await, Awaited, Gate, NodeId, Plan, Step, Upstream};
 use crate::units::Timestamp;
 use crate::world::{
     Applied, ConfigHash, Container, ContainerDetails, ContainerId, ContainerSpec, EngineError, EngineEvent, ErrorKind, EventKind, Health,
-    HealthcheckSpec, InstanceKey, NetworkMode, Observed, Op, ResourceSpec, RestartPolicy, SecuritySpec, State, Target,
+    HealthcheckSpec, InstanceKey, Observed, Op, State, Target,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) fn spec(name: &str, probed: bool) -> ContainerSpec {
-    ContainerSpec {
-        name: name.into(),
-        key: InstanceKey { service: name.into(), number: 1 },
-        image: "i".into(),
-        platform: None,
-        labels: BTreeMap::new(),
-        config_hash: ConfigHash::Known(String::new()),
-        annotations: BTreeMap::new(),
-        entrypoint: None,
-        command: None,
-        environment: BTreeMap::new(),
-        working_dir: String::new(),
-        user: String::new(),
-        hostname: String::new(),
-        domainname: String::new(),
-        tty: false,
-        stdin_open: false,
-        stop_signal: String::new(),
-        stop_timeout: None,
-        healthcheck: Some(HealthcheckSpec { test: vec![if probed { "CMD".into() } else { "NONE".into() }], ..HealthcheckSpec::default() }),
-        expose: Vec::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        tmpfs: BTreeMap::new(),
-        volumes_from: Vec::new(),
-        volume_driver: String::new(),
-        network_mode: NetworkMode::Networks,
-        networks: Vec::new(),
-        mac_address: String::new(),
-        external_links: Vec::new(),
-        dns: Vec::new(),
-        dns_options: Vec::new(),
-        dns_search: Vec::new(),
-        extra_hosts: Vec::new(),
-        restart: RestartPolicy::No,
-        init: None,
-        runtime: String::new(),
-        isolation: String::new(),
-        log: None,
-        resources: ResourceSpec::default(),
-        security: SecuritySpec::default(),
-        storage_options: BTreeMap::new(),
-        files: Vec::new(),
-        post_start: Vec::new(),
-    }
+    let healthcheck = HealthcheckSpec { test: vec![if probed { "CMD".into() } else { "NONE".into() }], ..HealthcheckSpec::default() };
+    let key = InstanceKey { service: name.into(), number: 1 };
+    ContainerSpec { healthcheck: Some(healthcheck), ..ContainerSpec::new(name, key, "i", ConfigHash::Known(String::new())) }
 }
 
 /// A plan that creates and starts services, each after its gates.

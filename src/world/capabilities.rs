@@ -44,3 +44,26 @@ pub struct Capabilities {
     /// has no switch above; each with the reason in words.
     pub refused: Vec<(&'static str, &'static str)>,
 }
+
+impl Capabilities {
+    /// Everything, as a current Docker has it.
+    pub fn all() -> Self {
+        Self {
+            restarts: Owner::Engine,
+            probes: Owner::Engine,
+            many_networks_at_create: true,
+            start_interval: true,
+            image_mounts: true,
+            volume_subpath: true,
+            interface_name: true,
+            gateway_priority: true,
+            mac_by_network: true,
+            annotations: true,
+            recursive_readonly: true,
+            links: true,
+            pull: true,
+            pause: true,
+            refused: Vec::new(),
+        }
+    }
+}

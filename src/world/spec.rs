@@ -125,6 +125,57 @@ pub struct ContainerSpec {
     pub post_start: Vec<HookSpec>,
 }
 
+impl ContainerSpec {
+    /// A container of which nothing special is asked: everything else is the image's or the engine's.
+    pub fn new(name: impl Into<String>, key: InstanceKey, image: impl Into<String>, config_hash: ConfigHash) -> Self {
+        Self {
+            name: name.into(),
+            key,
+            image: image.into(),
+            platform: None,
+            labels: BTreeMap::new(),
+            config_hash,
+            annotations: BTreeMap::new(),
+            entrypoint: None,
+            command: None,
+            environment: BTreeMap::new(),
+            working_dir: String::new(),
+            user: String::new(),
+            hostname: String::new(),
+            domainname: String::new(),
+            tty: false,
+            stdin_open: false,
+            stop_signal: String::new(),
+            stop_timeout: None,
+            healthcheck: None,
+            expose: Vec::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            tmpfs: BTreeMap::new(),
+            volumes_from: Vec::new(),
+            volume_driver: String::new(),
+            network_mode: NetworkMode::Networks,
+            networks: Vec::new(),
+            mac_address: String::new(),
+            external_links: Vec::new(),
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            extra_hosts: Vec::new(),
+            restart: RestartPolicy::No,
+            init: None,
+            runtime: String::new(),
+            isolation: String::new(),
+            log: None,
+            resources: ResourceSpec::default(),
+            security: SecuritySpec::default(),
+            storage_options: BTreeMap::new(),
+            files: Vec::new(),
+            post_start: Vec::new(),
+        }
+    }
+}
+
 /// How a container is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkMode {

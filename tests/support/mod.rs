@@ -1,10 +1,7 @@
 //! What several test files share.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part")]
 
-use consort::world::{
-    ConfigHash, ContainerSpec, EndpointSpec, InstanceKey, MountKind, MountSpec, NetworkMode, PortSpec, ResourceSpec, RestartPolicy, SecuritySpec,
-    label,
-};
+use consort::world::{ConfigHash, ContainerSpec, EndpointSpec, InstanceKey, MountKind, MountSpec, NetworkMode, PortSpec, label};
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -18,6 +15,11 @@ pub fn environment(name: &str) -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "engines look for their clients' configuration there")]
 pub fn all_environment() -> BTreeMap<String, String> {
     std::env::vars().collect()
+}
+
+/// Whether a missing engine is a failure (`CONSORT_TEST_ENGINES=required`) rather than skipped.
+pub fn engines_required() -> bool {
+    environment("CONSORT_TEST_ENGINES").is_some_and(|v| v == "required")
 }
 
 /// Writes a line to standard output past the test harness, which would keep it to itself when the test passes.
@@ -35,50 +37,11 @@ pub fn container(project: &str, service: &str, number: u32, image: &str) -> Cont
         (label::CONTAINER_NUMBER, number.to_string()),
         (label::ONEOFF, "False".to_owned()),
     ];
+    let key = InstanceKey { service: service.to_owned(), number };
     ContainerSpec {
-        name: format!("{project}-{service}-{number}"),
-        key: InstanceKey { service: service.to_owned(), number },
-        image: image.to_owned(),
-        platform: None,
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
-        config_hash: ConfigHash::Known("0".repeat(64)),
-        annotations: BTreeMap::new(),
-        entrypoint: None,
-        command: None,
-        environment: BTreeMap::new(),
-        working_dir: String::new(),
-        user: String::new(),
-        hostname: String::new(),
-        domainname: String::new(),
-        tty: false,
-        stdin_open: false,
-        stop_signal: String::new(),
-        stop_timeout: None,
-        healthcheck: None,
-        expose: Vec::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        tmpfs: BTreeMap::new(),
-        volumes_from: Vec::new(),
-        volume_driver: String::new(),
         network_mode: NetworkMode::None,
-        networks: Vec::new(),
-        mac_address: String::new(),
-        external_links: Vec::new(),
-        dns: Vec::new(),
-        dns_options: Vec::new(),
-        dns_search: Vec::new(),
-        extra_hosts: Vec::new(),
-        restart: RestartPolicy::No,
-        init: None,
-        runtime: String::new(),
-        isolation: String::new(),
-        log: None,
-        resources: ResourceSpec::default(),
-        security: SecuritySpec::default(),
-        storage_options: BTreeMap::new(),
-        files: Vec::new(),
-        post_start: Vec::new(),
+        ..ContainerSpec::new(format!("{project}-{service}-{number}"), key, image, ConfigHash::Known("0".repeat(64)))
     }
 }
 

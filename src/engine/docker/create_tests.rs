@@ -6,51 +6,8 @@ use crate::world::{DeviceRequestSpec, DeviceSpec, InstanceKey, LogSpec, PortSpec
 use serde_json::{Value, json};
 
 fn plain(name: &str) -> ContainerSpec {
-    ContainerSpec {
-        name: name.to_owned(),
-        key: InstanceKey { service: "web".to_owned(), number: 1 },
-        image: "nginx:alpine".to_owned(),
-        platform: None,
-        labels: BTreeMap::new(),
-        config_hash: ConfigHash::Known("cafe".to_owned()),
-        annotations: BTreeMap::new(),
-        entrypoint: None,
-        command: None,
-        environment: BTreeMap::new(),
-        working_dir: String::new(),
-        user: String::new(),
-        hostname: String::new(),
-        domainname: String::new(),
-        tty: false,
-        stdin_open: false,
-        stop_signal: String::new(),
-        stop_timeout: None,
-        healthcheck: None,
-        expose: Vec::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        tmpfs: BTreeMap::new(),
-        volumes_from: Vec::new(),
-        volume_driver: String::new(),
-        network_mode: NetworkMode::Networks,
-        networks: Vec::new(),
-        mac_address: String::new(),
-        external_links: Vec::new(),
-        dns: Vec::new(),
-        dns_options: Vec::new(),
-        dns_search: Vec::new(),
-        extra_hosts: Vec::new(),
-        restart: RestartPolicy::No,
-        init: None,
-        runtime: String::new(),
-        isolation: String::new(),
-        log: None,
-        resources: ResourceSpec::default(),
-        security: SecuritySpec::default(),
-        storage_options: BTreeMap::new(),
-        files: Vec::new(),
-        post_start: Vec::new(),
-    }
+    let key = InstanceKey { service: "web".to_owned(), number: 1 };
+    ContainerSpec::new(name, key, "nginx:alpine", ConfigHash::Known("cafe".to_owned()))
 }
 
 fn mount(kind: MountKind, target: &str, read_only: bool) -> MountSpec {

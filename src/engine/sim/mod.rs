@@ -66,24 +66,7 @@ impl Sim {
 
     /// An empty engine that can do everything, with an empty registry.
     pub fn new() -> Self {
-        let capabilities = Capabilities {
-            restarts: Owner::Engine,
-            probes: Owner::Engine,
-            many_networks_at_create: true,
-            start_interval: true,
-            image_mounts: true,
-            volume_subpath: true,
-            interface_name: true,
-            gateway_priority: true,
-            mac_by_network: true,
-            annotations: true,
-            recursive_readonly: true,
-            links: true,
-            pull: true,
-            pause: true,
-            refused: Vec::new(),
-        };
-        let shared = Shared { state: Mutex::default(), capabilities: Mutex::new(capabilities), began: Instant::now() };
+        let shared = Shared { state: Mutex::default(), capabilities: Mutex::new(Capabilities::all()), began: Instant::now() };
         Self { shared: Arc::new(shared) }
     }
 

@@ -11,7 +11,7 @@ mod world;
 use super::*;
 use crate::diag::{KeyPath, SourceId, Span};
 use crate::model::{Condition, Dependency, Healthcheck, Mount, MountType, Network, Port, Service, Volume};
-use crate::world::{HealthcheckSpec, Owner};
+use crate::world::HealthcheckSpec;
 use world::World;
 
 /// Small changes in place, so that projects read like Compose files.
@@ -102,23 +102,7 @@ fn project(services: impl IntoIterator<Item = Service>) -> Project {
 }
 
 fn docker() -> Capabilities {
-    Capabilities {
-        restarts: Owner::Engine,
-        probes: Owner::Engine,
-        many_networks_at_create: true,
-        start_interval: true,
-        image_mounts: true,
-        volume_subpath: true,
-        interface_name: true,
-        gateway_priority: true,
-        mac_by_network: true,
-        annotations: true,
-        recursive_readonly: true,
-        links: true,
-        pull: true,
-        pause: true,
-        refused: Vec::new(),
-    }
+    Capabilities::all()
 }
 
 fn nowhere(_: &KeyPath) -> Option<Span> {
