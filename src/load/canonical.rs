@@ -113,8 +113,8 @@ impl Canonical<'_> {
             },
             (Form::Test, Some(text), _) => {
                 node.value = Value::Seq(vec![
-                    string_node(span, "CMD-SHELL"),
-                    Node { span, tag: None, value: Value::String(text), variables: node.variables.clone() },
+                    Node::implied(span, Value::String("CMD-SHELL".into())),
+                    Node { variables: node.variables.clone(), ..Node::new(span, Value::String(text)) },
                 ]);
             }
             (Form::Under(key), Some(_), _) => under(node, key),
@@ -127,7 +127,7 @@ impl Canonical<'_> {
                     for item in items.iter_mut().filter(|i| i.as_str().is_some()) {
                         under(item, "path");
                         if let Value::Map(map) = &mut item.value {
-                            map.push_new(entry("required", Node::new(item.span, Value::Bool(true))));
+                            map.push_new(entry("required", Node::implied(item.span, Value::Bool(true))));
                         }
                     }
                 }
@@ -171,10 +171,8 @@ impl Canonical<'_> {
             }
             let value = match value {
                 Some(value) => Node {
-                    span: self.part(item.span, text, key.len() + 1, text.len()),
-                    tag: None,
-                    value: Value::String(value.to_owned()),
                     variables: item.variables.clone(),
+                    ..Node::new(self.part(item.span, text, key.len() + 1, text.len()), Value::String(value.to_owned()))
                 },
                 None => Node::new(item.span, Value::Null),
             };
@@ -205,10 +203,10 @@ impl Canonical<'_> {
                 .into_iter()
                 .map(|port| {
                     let mut map = Mapping::new();
+                    map.push_new(entry("mode", Node::implied(item.span, Value::String("ingress".into()))));
                     let mut set = |key: &str, value: Value| {
-                        map.push_new(entry(key, Node { span: item.span, tag: None, value, variables: item.variables.clone() }))
+                        map.push_new(entry(key, Node { variables: item.variables.clone(), ..Node::new(item.span, value) }));
                     };
-                    set("mode", Value::String("ingress".into()));
                     if !port.host_ip.is_empty() {
                         set("host_ip", Value::String(port.host_ip));
                     }
@@ -217,7 +215,10 @@ impl Canonical<'_> {
                         set("published", Value::String(port.published));
                     }
                     set("protocol", Value::String(port.protocol));
-                    Node { span: item.span, tag: item.tag, value: Value::Map(map), variables: item.variables.clone() }
+                    if let Some(protocol) = map.get_mut("protocol") {
+                        protocol.implied = !text.contains('/');
+                    }
+                    Node { tag: item.tag, variables: item.variables.clone(), ..Node::new(item.span, Value::Map(map)) }
                 })
                 .collect(),
             Err(fault) => {
@@ -248,10 +249,7 @@ impl Canonical<'_> {
         let mut map = Mapping::new();
         map.push_new(entry("type", node(Value::String(if mount.bind { "bind" } else { "volume" }.into()))));
         if !mount.source.is_empty() {
-            map.push_new(entry(
-                "source",
-                Node { span: source_span, tag: None, value: Value::String(mount.source), variables: item.variables.clone() },
-            ));
+            map.push_new(entry("source", Node { variables: item.variables.clone(), ..Node::new(source_span, Value::String(mount.source)) }));
         }
         map.push_new(entry("target", Node::new(target_span, Value::String(short::clean(&mount.target)))));
         if mount.read_only {
@@ -265,7 +263,7 @@ impl Canonical<'_> {
             bind.push_new(entry("propagation", node(Value::String(propagation))));
         }
         if mount.bind {
-            bind.push_new(entry("create_host_path", node(Value::Bool(true))));
+            bind.push_new(entry("create_host_path", Node::implied(span, Value::Bool(true))));
         }
         if !bind.is_empty() {
             map.push_new(entry("bind", node(Value::Map(bind))));
@@ -284,7 +282,7 @@ impl Canonical<'_> {
         let Some(text) = item.as_str() else { return };
         match short::device(text) {
             Ok((source, target, permissions)) => {
-                let node = |text: String| Node { span: item.span, tag: None, value: Value::String(text), variables: item.variables.clone() };
+                let node = |text: String| Node { variables: item.variables.clone(), ..Node::new(item.span, Value::String(text)) };
                 let mut map = Mapping::new();
                 map.push_new(entry("source", node(source)));
                 map.push_new(entry("target", node(target)));
@@ -364,23 +362,19 @@ pub(super) fn entry(key: &str, value: Node) -> Entry {
     Entry { key: key.to_owned(), key_span: value.span, value }
 }
 
-fn string_node(span: Span, text: &str) -> Node {
-    Node::new(span, Value::String(text.to_owned()))
-}
-
 fn host(name: &str, address: &str, origin: &Node) -> Node {
     let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-    Node { span: origin.span, tag: None, value: Value::String(format!("{name}={address}")), variables: origin.variables.clone() }
+    Node { variables: origin.variables.clone(), ..Node::new(origin.span, Value::String(format!("{name}={address}"))) }
 }
 
 /// A dependency that only wants the other to be started; `restart` is said for implicit ones.
 pub(super) fn dependency(span: Span, restart: Option<bool>) -> Node {
     let mut map = Mapping::new();
-    map.push_new(entry("condition", string_node(span, "service_started")));
+    map.push_new(entry("condition", Node::implied(span, Value::String("service_started".into()))));
     if let Some(restart) = restart {
-        map.push_new(entry("restart", Node::new(span, Value::Bool(restart))));
+        map.push_new(entry("restart", Node::implied(span, Value::Bool(restart))));
     }
-    map.push_new(entry("required", Node::new(span, Value::Bool(true))));
+    map.push_new(entry("required", Node::implied(span, Value::Bool(true))));
     Node::new(span, Value::Map(map))
 }
 

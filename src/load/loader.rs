@@ -438,7 +438,7 @@ fn default_contexts(root: &mut Node) {
         if let Some(build) = map_mut(service, "build")
             && !build.contains("context")
         {
-            build.push_new(entry("context", Node::new(span, Value::String(".".into()))));
+            build.push_new(entry("context", Node::implied(span, Value::String(".".into()))));
         }
     }
 }

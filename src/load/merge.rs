@@ -18,13 +18,14 @@ pub(super) fn merge(base: Node, over: Node, shape: &Shape, rule: Merge) -> Node 
     if rule == Merge::Replace {
         return over;
     }
-    let Node { tag, value: base_value, variables, .. } = base;
+    let Node { tag, value: base_value, variables, implied, .. } = base;
+    let implied = implied && over.implied;
     match (base_value, over.value) {
         (Value::Map(base), Value::Map(map)) => {
             if rule == Merge::Logging && differs(&base, &map, "driver") {
-                return Node { span: over.span, tag, value: Value::Map(map), variables };
+                return Node { span: over.span, tag, value: Value::Map(map), variables, implied };
             }
-            Node { span: over.span, tag, value: Value::Map(merge_maps(base, map, shape, rule)), variables }
+            Node { span: over.span, tag, value: Value::Map(merge_maps(base, map, shape, rule)), variables, implied }
         }
         (Value::Seq(mut base), Value::Seq(items)) => {
             if rule == Merge::Unique(Identity::Subnet) {
@@ -32,9 +33,9 @@ pub(super) fn merge(base: Node, over: Node, shape: &Shape, rule: Merge) -> Node 
             } else {
                 base.extend(items);
             }
-            Node { span: over.span, tag, value: Value::Seq(base), variables }
+            Node { span: over.span, tag, value: Value::Seq(base), variables, implied }
         }
-        (_, value) => Node { span: over.span, tag: over.tag, value, variables: over.variables },
+        (_, value) => Node { value, ..over },
     }
 }
 

@@ -87,7 +87,8 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     let profiles = active_profiles(request, &found.environment, &top);
     let enabled = enabled_services(&top, &profiles);
     let is_enabled = |name: &str| enabled.contains(name);
-    top.insert(canonical::entry("name", Node::new(top.entry("name").map_or(root.span, |e| e.value.span), Value::String(name.clone()))));
+    let named = top.entry("name").map_or_else(|| Node::implied(root.span, Value::Null), |e| e.value.clone());
+    top.insert(canonical::entry("name", Node { value: Value::String(name.clone()), ..named }));
     normalize::defaults(&mut top);
     if !request.no_normalize {
         normalize::normalize(&mut top, &name, &found.environment);

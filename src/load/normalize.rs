@@ -14,8 +14,9 @@ use crate::yaml::{Entry, Mapping, Node, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-fn text(span: Span, text: impl Into<String>) -> Node {
-    Node::new(span, Value::String(text.into()))
+/// A text that goes without saying.
+fn implied(span: Span, text: impl Into<String>) -> Node {
+    Node::implied(span, Value::String(text.into()))
 }
 
 /// Default values that hold whether a project is normalized or not.
@@ -29,7 +30,7 @@ pub(super) fn defaults(root: &mut Mapping) {
                 && let Some(source) = map.get("source").and_then(Node::as_str)
             {
                 let target = format!("/run/secrets/{source}");
-                map.push_new(entry("target", text(span, target)));
+                map.push_new(entry("target", implied(span, target)));
             }
         }
         for port in items_mut(service, "ports") {
@@ -37,7 +38,7 @@ pub(super) fn defaults(root: &mut Mapping) {
             let Value::Map(map) = &mut port.value else { continue };
             for (key, value) in [("protocol", "tcp"), ("mode", "ingress")] {
                 if !map.contains(key) {
-                    map.push_new(entry(key, text(span, value)));
+                    map.push_new(entry(key, implied(span, value)));
                 }
             }
         }
@@ -49,7 +50,7 @@ pub(super) fn defaults(root: &mut Mapping) {
             if let Value::Map(map) = &mut required.value
                 && !map.contains("required")
             {
-                map.push_new(entry("required", Node::new(dependency, Value::Bool(true))));
+                map.push_new(entry("required", Node::implied(dependency, Value::Bool(true))));
             }
         }
         for file in items_mut(service, "env_file") {
@@ -57,7 +58,7 @@ pub(super) fn defaults(root: &mut Mapping) {
             if let Value::Map(map) = &mut file.value
                 && !map.contains("required")
             {
-                map.push_new(entry("required", Node::new(span, Value::Bool(true))));
+                map.push_new(entry("required", Node::implied(span, Value::Bool(true))));
             }
         }
         if let Some(Value::Seq(servers)) = service.get_mut("dns").map(|n| &mut n.value) {
@@ -74,7 +75,7 @@ fn all_devices(request: &mut Node) {
         && !map.contains("count")
         && !map.contains("device_ids")
     {
-        map.push_new(entry("count", text(span, "all")));
+        map.push_new(entry("count", implied(span, "all")));
     }
 }
 
@@ -95,7 +96,7 @@ pub(super) fn normalize(root: &mut Mapping, name: &str, environment: &BTreeMap<S
         }
         if let Some(build) = map_mut(service, "build") {
             if !build.contains("dockerfile") && !build.contains("dockerfile_inline") {
-                build.push_new(entry("dockerfile", text(key_span, "Dockerfile")));
+                build.push_new(entry("dockerfile", implied(key_span, "Dockerfile")));
             }
             if let Some(args) = map_mut(build, "args") {
                 values(args, environment);
@@ -144,19 +145,19 @@ fn networks(root: &mut Mapping) {
                 }
             }
             _ => {
-                let default = Entry { key: "default".into(), key_span, value: Node::new(key_span, Value::Null) };
-                let networks = Node::new(key_span, Value::Map([default].into_iter().collect()));
+                let default = Entry { key: "default".into(), key_span, value: Node::implied(key_span, Value::Null) };
+                let networks = Node::implied(key_span, Value::Map([default].into_iter().collect()));
                 service.insert(Entry { key: "networks".into(), key_span, value: networks });
                 used = used.or(Some(key_span));
             }
         }
     }
     let Some(span) = used else { return };
-    let default = Entry { key: "default".into(), key_span: span, value: Node::new(span, Value::Null) };
+    let default = Entry { key: "default".into(), key_span: span, value: Node::implied(span, Value::Null) };
     match map_mut(root, "networks") {
         Some(networks) if networks.contains("default") => {}
         Some(networks) => networks.push_new(default),
-        None => _ = root.insert(entry("networks", Node::new(span, Value::Map([default].into_iter().collect())))),
+        None => _ = root.insert(entry("networks", Node::implied(span, Value::Map([default].into_iter().collect())))),
     }
 }
 
@@ -190,7 +191,7 @@ fn dependencies(service: &mut Mapping, key_span: Span) {
         return;
     }
     if map_mut(service, "depends_on").is_none() {
-        service.insert(entry("depends_on", Node::new(key_span, Value::Map(Mapping::new()))));
+        service.insert(entry("depends_on", Node::implied(key_span, Value::Map(Mapping::new()))));
     }
     let Some(known) = map_mut(service, "depends_on") else { return };
     for (name, span, restart) in implied {
@@ -211,7 +212,7 @@ fn names(root: &mut Mapping, project: &str) {
             let Value::Map(map) = &mut resource.value.value else { continue };
             if map.get("name").is_none_or(|n| n.value == Value::Null) {
                 let external = map.get("external").and_then(scalar::boolean).unwrap_or(false);
-                map.insert(entry("name", text(span, if external { key } else { format!("{project}_{key}") })));
+                map.insert(entry("name", implied(span, if external { key } else { format!("{project}_{key}") })));
             }
         }
     }
@@ -276,7 +277,7 @@ impl Loader<'_> {
         };
         for (key, variable) in variables {
             let Some(value) = variable.value.or_else(|| environment.get(&key).cloned()) else { continue };
-            found.insert(key.clone(), Entry { key, key_span: variable.key_span, value: text(variable.span, value) });
+            found.insert(key.clone(), Entry { key, key_span: variable.key_span, value: Node::new(variable.span, Value::String(value)) });
         }
     }
 
@@ -297,7 +298,7 @@ impl Loader<'_> {
                 let earlier: BTreeMap<String, String> = found.iter().filter_map(|(k, e)| Some((k.clone(), e.value.as_str()?.to_owned()))).collect();
                 for (key, label) in dotenv::parse(source, &content, &|name| earlier.get(name).cloned(), &mut self.diagnostics) {
                     let value = label.value.unwrap_or_default();
-                    found.insert(key.clone(), Entry { key, key_span: label.key_span, value: text(label.span, value) });
+                    found.insert(key.clone(), Entry { key, key_span: label.key_span, value: Node::new(label.span, Value::String(value)) });
                 }
             }
             let (key_span, span, own) = match service.remove("labels") {

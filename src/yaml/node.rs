@@ -16,6 +16,8 @@ pub struct Node {
     pub value: Value,
     /// The variables whose values stand in this scalar, in order; empty for most.
     pub variables: Vec<String>,
+    /// Nobody wrote it: the format says so where nothing is said. Its place is that of what it belongs to.
+    pub implied: bool,
 }
 
 /// The two tags of the Compose format.
@@ -70,7 +72,12 @@ pub struct Entry {
 impl Node {
     /// A value without tag and variables.
     pub fn new(span: Span, value: Value) -> Self {
-        Self { span, tag: None, value, variables: Vec::new() }
+        Self { span, tag: None, value, variables: Vec::new(), implied: false }
+    }
+
+    /// A value that goes without saying, at the place of what it belongs to.
+    pub fn implied(span: Span, value: Value) -> Self {
+        Self { implied: true, ..Self::new(span, value) }
     }
 
     /// The string, if it is one.
