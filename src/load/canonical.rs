@@ -2,6 +2,7 @@
 
 use super::check::takes;
 use super::keys::{Form, Object, Shape};
+use super::trace::Hidden;
 use super::trail::Trail;
 use super::{scalar, short};
 use crate::diag::{Diagnostic, SourceMap, Span};
@@ -13,6 +14,8 @@ pub(super) struct Canonical<'a> {
     pub diagnostics: &'a mut Vec<Diagnostic>,
     /// Expressions are still in the text: what can't be read because of one stays as it is.
     pub uninterpolated: bool,
+    /// Items that others of the same name hide.
+    pub hidden: &'a mut Vec<Hidden>,
 }
 
 impl Canonical<'_> {
@@ -176,7 +179,12 @@ impl Canonical<'_> {
                 },
                 None => Node::new(item.span, Value::Null),
             };
-            entries.insert(key.to_owned(), Entry { key: key.to_owned(), key_span, value });
+            let (key, span) = (key.to_owned(), value.span);
+            if let Some(old) = entries.insert(key.clone(), Entry { key, key_span, value })
+                && old.value.span != span
+            {
+                self.hidden.push(Hidden { by: key_span, key: old.key_span, value: old.value.span, in_list: true });
+            }
         }
         let mut map = Mapping::new();
         entries.into_values().for_each(|e| map.push_new(e));

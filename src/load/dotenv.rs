@@ -26,6 +26,8 @@ pub struct EnvVar {
     pub key_span: Span,
     /// Where the value stands, with its quotes; for a key alone, the key.
     pub span: Span,
+    /// Values of earlier lines with the same name, which don't count.
+    pub earlier: Vec<Span>,
 }
 
 /// Variables in the order of the file; the last of two with one name counts.
@@ -67,13 +69,26 @@ pub fn parse_raw(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnostic>
         } else {
             let value = equals.map(|i| text[i + 1..end].to_owned());
             let span = equals.map_or(key_span, |i| Span::new(source, i + 1, end));
-            found.insert(key.to_owned(), EnvVar { value, key_span, span });
+            insert(&mut found, key, EnvVar { value, key_span, span, earlier: Vec::new() });
             continue;
         };
         let whole = Span::new(source, at, end);
         diagnostics.push(Diagnostic::error("env-file", fault).at(whole).help("in the raw format write `NAME=value`, without blanks before the `=`"));
     }
     found
+}
+
+/// Adds a variable, in the place of an earlier one of its name.
+fn insert(found: &mut EnvFile, key: &str, variable: EnvVar) {
+    let entry = found.entry(key.to_owned());
+    let indexmap::map::Entry::Occupied(mut old) = entry else {
+        entry.insert_entry(variable);
+        return;
+    };
+    let old = old.get_mut();
+    let mut earlier = std::mem::take(&mut old.earlier);
+    earlier.push(old.span);
+    *old = EnvVar { earlier, ..variable };
 }
 
 struct Reader<'a> {
@@ -172,7 +187,7 @@ impl Reader<'_> {
             let range = span.start as usize..span.end as usize;
             return self.error(range, "a null character can't stand in a variable", "remove it");
         }
-        self.found.insert(key.to_owned(), EnvVar { value, key_span, span });
+        insert(&mut self.found, key, EnvVar { value, key_span, span, earlier: Vec::new() });
     }
 
     fn plain_value(&mut self, start: usize, end: usize) -> Option<(Option<String>, Span)> {

@@ -2,6 +2,7 @@
 
 use super::dotenv;
 use super::request::Request;
+use super::trace::Setting;
 use crate::diag::{Diagnostic, SourceMap};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -31,6 +32,8 @@ pub(super) struct Found {
     pub environment: BTreeMap<String, String>,
     /// Absolute paths of env files that were asked for.
     pub env_files: Vec<PathBuf>,
+    /// What env files say; the first one of a name counts.
+    pub settings: Vec<Setting>,
 }
 
 /// Finds everything that `request` leaves open. Faults go to `diagnostics`; without any file the list is empty.
@@ -43,10 +46,11 @@ pub(super) fn find(request: &Request, sources: &mut SourceMap, diagnostics: &mut
     let given = directory_of(request, &request.files);
     let first = given.clone().unwrap_or_else(|| request.cwd.clone());
     let mut read = Vec::new();
+    let mut settings = Vec::new();
     if asked.is_empty() {
-        read_default(&first, request, sources, &mut environment, diagnostics, &mut read);
+        settings.extend(read_default(&first, request, sources, &mut environment, diagnostics, &mut read));
     } else {
-        read_asked(&asked, &env_files, request, sources, &mut environment, diagnostics);
+        settings = read_asked(&asked, &env_files, request, sources, &mut environment, diagnostics);
     }
 
     let mut names = request.files.clone();
@@ -64,9 +68,9 @@ pub(super) fn find(request: &Request, sources: &mut SourceMap, diagnostics: &mut
         None => files.iter().find_map(|f| f.path.as_deref().and_then(Path::parent)).map_or_else(|| request.cwd.clone(), Path::to_path_buf),
     };
     if asked.is_empty() {
-        read_default(&directory, request, sources, &mut environment, diagnostics, &mut read);
+        settings.extend(read_default(&directory, request, sources, &mut environment, diagnostics, &mut read));
     }
-    Found { files, directory, environment, env_files }
+    Found { files, directory, environment, env_files, settings }
 }
 
 /// `--env-file`, else `COMPOSE_ENV_FILES`.
@@ -167,19 +171,20 @@ fn read_default(
     environment: &mut BTreeMap<String, String>,
     diagnostics: &mut Vec<Diagnostic>,
     read: &mut Vec<PathBuf>,
-) {
+) -> Vec<Setting> {
     let disabled =
         request.environment.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|v| matches!(v.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"));
     let path = directory.join(".env");
     if disabled || read.contains(&path) || !path.is_file() {
-        return;
+        return Vec::new();
     }
     let name = path.strip_prefix(&request.cwd).unwrap_or(&path).display().to_string();
     read.push(path.clone());
     let file = read_env(&name, &path, sources, environment, diagnostics);
-    for (key, value) in file {
-        environment.entry(key).or_insert(value);
+    for setting in &file {
+        environment.entry(setting.name.clone()).or_insert_with(|| setting.value.clone());
     }
+    file
 }
 
 /// Reads the env files that were asked for: a later one goes before an earlier one, the process before both.
@@ -190,8 +195,9 @@ fn read_asked(
     sources: &mut SourceMap,
     environment: &mut BTreeMap<String, String>,
     diagnostics: &mut Vec<Diagnostic>,
-) {
+) -> Vec<Setting> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut settings = Vec::new();
     for (name, path) in asked.iter().zip(paths) {
         if path.is_dir() {
             diagnostics.push(Diagnostic::error("env-file", format!("the env file {name} is a directory")).help("name a file with `--env-file`"));
@@ -199,11 +205,14 @@ fn read_asked(
         }
         let mut known = found.clone();
         known.extend(request.environment.clone());
-        found.extend(read_env(name, path, sources, &known, diagnostics));
+        let file = read_env(name, path, sources, &known, diagnostics);
+        found.extend(file.iter().map(|s| (s.name.clone(), s.value.clone())));
+        settings.splice(0..0, file);
     }
     for (key, value) in found {
         environment.entry(key).or_insert(value);
     }
+    settings
 }
 
 /// The variables of one env file that have a value.
@@ -213,19 +222,22 @@ pub(super) fn read_env(
     sources: &mut SourceMap,
     known: &BTreeMap<String, String>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, String> {
+) -> Vec<Setting> {
     let text = match read_text(name, path) {
         Ok(text) => text,
         Err(fault) => {
             diagnostics.push(*fault);
-            return BTreeMap::new();
+            return Vec::new();
         }
     };
     let source = sources.add(name, text.as_str());
     let lookup = |key: &str| known.get(key).cloned();
     dotenv::parse(source, &text, &lookup, diagnostics)
         .into_iter()
-        .filter_map(|(key, variable)| Some((key.clone(), variable.value.or_else(|| known.get(&key).cloned())?)))
+        .filter_map(|(name, v)| {
+            let value = v.value.or_else(|| known.get(&name).cloned())?;
+            Some(Setting { name, value, key_span: v.key_span, span: v.span, earlier: v.earlier })
+        })
         .collect()
 }
 

@@ -54,7 +54,7 @@ pub struct InterpolationError {
 
 /// One part of a text. Ranges count bytes of the text that was given to [`next_part`].
 #[derive(Debug, PartialEq)]
-enum Part<'t> {
+pub(super) enum Part<'t> {
     /// As it is.
     Text(&'t str),
     /// `$$`
@@ -67,11 +67,11 @@ enum Part<'t> {
 
 /// What stands behind the name, without the colon that makes empty count as unset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Operator {
+pub(super) struct Operator {
     /// `-`, `?` or `+`.
-    sign: u8,
+    pub sign: u8,
     /// Whether an empty value counts as none.
-    or_empty: bool,
+    pub or_empty: bool,
 }
 
 /// Length of the name that `text` begins with.
@@ -101,7 +101,7 @@ fn closing_brace(text: &str, open: usize) -> Option<usize> {
 }
 
 /// The part of `text` that begins at `at`, and where the next one begins. `at` must be before the end of the text.
-fn next_part(text: &str, at: usize) -> (Part<'_>, usize) {
+pub(super) fn next_part(text: &str, at: usize) -> (Part<'_>, usize) {
     let rest = &text[at..];
     match rest.find('$') {
         Some(0) => {}

@@ -8,8 +8,9 @@ use super::keys::{Form, Merge, ROOT, SERVICE, Shape};
 use super::merge::{bury, merge, unify};
 use super::paths::{Paths, map_mut};
 use super::request::Request;
+use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
 use super::trail::Trail;
-use crate::diag::{Diagnostic, SourceMap, Span, did_you_mean};
+use crate::diag::{Diagnostic, KeyPath, SourceMap, Span, did_you_mean};
 use crate::yaml::{self, Mapping, Node, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub(super) struct Loader<'r> {
     pub borrowed: BTreeMap<String, String>,
     /// Documents of files that were read, as written.
     read: BTreeMap<PathBuf, Vec<Node>>,
+    /// What was met on the way, if that is wanted.
+    pub trace: Option<Trace>,
 }
 
 /// The surroundings that a set of files is read in: the project's own, or those of one `include`.
@@ -39,6 +42,8 @@ pub(super) struct Level<'a> {
     pub environment: &'a BTreeMap<String, String>,
     /// Files that led here, each with the place that names it.
     pub chain: Vec<(PathBuf, Option<Span>)>,
+    /// Number of its environment in the trace.
+    pub number: usize,
 }
 
 impl<'r> Loader<'r> {
@@ -50,6 +55,14 @@ impl<'r> Loader<'r> {
             variables: BTreeMap::new(),
             borrowed: BTreeMap::new(),
             read: BTreeMap::new(),
+            trace: request.trace.then(Trace::default),
+        }
+    }
+
+    /// Remembers that the name of the project doesn't come from a file.
+    pub(super) fn name_from(&mut self, origin: &str) {
+        if let Some(trace) = &mut self.trace {
+            trace.name_from = Some(origin.to_owned());
         }
     }
 
@@ -75,6 +88,9 @@ impl<'r> Loader<'r> {
                     );
                 }
                 self.diagnostics.extend(parsed.diagnostics);
+                if let Some(trace) = &mut self.trace {
+                    trace.hidden.extend(parsed.hidden.into_iter().map(|(by, key, value)| Hidden { by, key, value, in_list: false }));
+                }
                 parsed.documents
             }
             Err(fault) => {
@@ -120,37 +136,61 @@ impl<'r> Loader<'r> {
             );
             return None;
         }
-        self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level.environment);
+        self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level);
         let Value::Map(map) = &mut node.value else { return None };
         if let Some(version) = map.remove("version") {
             self.diagnostics.push(
                 Diagnostic::warning("obsolete-version", "`version` is obsolete and means nothing").at(version.key_span).help("take the line out"),
             );
         }
-        if let Some(included) = map.remove("include") {
+        let included = map.remove("include");
+        let own = self.trace.as_ref().map(|trace| (trace.layers.len(), node.clone()));
+        if let Some(included) = included {
             for item in included.value.as_seq().unwrap_or_default() {
                 if let Some(imported) = self.include(item, file, level) {
                     node = merge(imported, node, &Shape::Object(&ROOT), Merge::Deep);
                 }
             }
         }
+        if let Some(trace) = &mut self.trace
+            && let Some((_, own)) = &own
+        {
+            let origin = level.chain.last().and_then(|(_, span)| *span).map_or(LayerOrigin::File, LayerOrigin::Included);
+            trace.layers.push(Layer { at: KeyPath::root(), node: own.clone(), origin });
+        }
         if let Value::Map(map) = &mut node.value
             && let Some(services) = map_mut(map, "services")
         {
             self.extend_all(services, file, level);
         }
+        if let (Some(trace), Some((start, _))) = (&mut self.trace, own) {
+            trace.settle_bases(start);
+        }
         Some(node)
     }
 
     /// Interpolates, checks and makes canonical.
-    fn prepare(&mut self, node: &mut Node, shape: &Shape, at: &Trail<'_>, environment: &BTreeMap<String, String>) {
+    fn prepare(&mut self, node: &mut Node, shape: &Shape, at: &Trail<'_>, level: &Level<'_>) {
         interpolate::variables(node, &mut self.variables);
+        let lookup = |name: &str| level.environment.get(name).cloned();
+        if let Some(trace) = &mut self.trace {
+            trace.mention(node, at, &self.sources, &lookup, level.number);
+        }
         let uninterpolated = self.request.no_interpolate;
         if !uninterpolated {
-            interpolate::interpolate(node, &self.sources, &|name| environment.get(name).cloned(), &mut self.diagnostics);
+            interpolate::interpolate(node, &self.sources, &lookup, &mut self.diagnostics);
         }
         Checker { diagnostics: &mut self.diagnostics, uninterpolated }.value(node, shape, at, false);
-        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated }.value(node, shape, Form::AsIs, at);
+        let mut hidden = Vec::new();
+        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden }.value(
+            node,
+            shape,
+            Form::AsIs,
+            at,
+        );
+        if let Some(trace) = &mut self.trace {
+            trace.hidden.append(&mut hidden);
+        }
     }
 
     /// What one entry of `include` brings.
@@ -193,8 +233,9 @@ impl<'r> Loader<'r> {
             None => main.parent().unwrap_or(Path::new("/")).to_path_buf(),
         };
         let base = Some(if self.request.no_path_resolution { relative(&level.directory, &directory) } else { directory.clone() });
-        let environment = self.included_environment(&texts("env_file"), &directory, level);
-        let mut result = self.set(&files, &Level { directory, base, environment: &environment, chain });
+        let environment = self.included_environment(&texts("env_file"), &directory, level, item.span);
+        let number = self.trace.as_ref().map_or(0, |t| t.environments.len().saturating_sub(1));
+        let mut result = self.set(&files, &Level { directory, base, environment: &environment, chain, number });
         self.borrow(&mut result, &environment);
         if let Value::Map(map) = &mut result.value {
             map.retain(|e| RESOURCES.contains(&e.key.as_str()));
@@ -203,7 +244,7 @@ impl<'r> Loader<'r> {
     }
 
     /// The environment of an included file: the one that is there, and what its own env files add.
-    fn included_environment(&mut self, env_files: &[(String, Span)], directory: &Path, level: &Level<'_>) -> BTreeMap<String, String> {
+    fn included_environment(&mut self, env_files: &[(String, Span)], directory: &Path, level: &Level<'_>, of: Span) -> BTreeMap<String, String> {
         let default = directory.join(".env");
         let paths: Vec<(PathBuf, Option<Span>)> = if env_files.is_empty() {
             if default.is_file() { vec![(default, None)] } else { Vec::new() }
@@ -211,16 +252,21 @@ impl<'r> Loader<'r> {
             env_files.iter().map(|(f, span)| (absolute(&level.directory, Path::new(&find::expand_home(f, level.environment))), Some(*span))).collect()
         };
         let mut found: BTreeMap<String, String> = BTreeMap::new();
+        let mut settings = Vec::new();
         for (path, span) in paths {
             let mut known = found.clone();
             known.extend(level.environment.clone());
             let before = self.diagnostics.len();
             let name = self.shown(&path);
             let read = find::read_env(&name, &path, &mut self.sources, &known, &mut self.diagnostics);
-            found.extend(read);
+            found.extend(read.iter().map(|s| (s.name.clone(), s.value.clone())));
+            settings.splice(0..0, read);
             for fault in self.diagnostics.iter_mut().skip(before).filter(|d| d.span.is_none()) {
                 fault.span = span;
             }
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.environments.push(Environment { of: Some(of), outer: Some(level.number), settings });
         }
         let mut environment = level.environment.clone();
         for (key, value) in found {
@@ -282,7 +328,10 @@ impl<'r> Loader<'r> {
             Value::Map(map) => map.remove("extends").map(|e| e.value),
             _ => None,
         };
-        let Some(extends) = extends else { return Some(own) };
+        let Some(extends) = extends else {
+            self.trace_base(&own, chain);
+            return Some(own);
+        };
         let Some((target, span)) = extends.get("service").and_then(|n| Some((n.as_str()?.to_owned(), n.span))) else {
             let services = Trail::ROOT.key("services");
             let message = format!("`{}` lacks the key `service`", services.key(name).key("extends").path());
@@ -303,6 +352,7 @@ impl<'r> Loader<'r> {
             _ => self.base(&target, span, origin, level, chain),
         };
         chain.pop();
+        self.trace_base(&own, chain);
         Some(match base {
             Some(mut base) => {
                 bury(&mut base);
@@ -310,6 +360,14 @@ impl<'r> Loader<'r> {
             }
             None => own,
         })
+    }
+
+    /// Remembers a service that others extend, `chain` being those.
+    fn trace_base(&mut self, own: &Node, chain: &Chain) {
+        if let (Some(trace), Some((_, derived, _)), Some((_, _, by))) = (&mut self.trace, chain.first(), chain.last()) {
+            let at = KeyPath::of(["services", derived.as_str()]);
+            trace.bases.push(Layer { at, node: own.clone(), origin: LayerOrigin::Base(*by) });
+        }
     }
 
     /// The service that one extends, if it is there and doesn't lead back.
@@ -375,7 +433,7 @@ impl<'r> Loader<'r> {
                 // A service without anything is nothing to extend from, and no fault.
                 version.value = Value::Map(Mapping::new());
             }
-            self.prepare(&mut version, &Shape::Object(&SERVICE), &services.key(name), level.environment);
+            self.prepare(&mut version, &Shape::Object(&SERVICE), &services.key(name), level);
             result = Some(match result {
                 Some(earlier) => merge(earlier, version, &Shape::Object(&SERVICE), Merge::Deep),
                 None => version,

@@ -33,6 +33,7 @@ mod request;
 mod scalar;
 mod seccomp;
 mod short;
+pub mod trace;
 mod trail;
 mod unhonoured;
 pub mod words;
@@ -73,8 +74,12 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         base: (!request.no_path_resolution).then(|| found.directory.clone()),
         environment: &found.environment,
         chain: Vec::new(),
+        number: 0,
     };
     let files: Vec<_> = found.files.iter().map(|f| (f.clone(), None)).collect();
+    if let Some(trace) = &mut loader.trace {
+        trace.environments.push(trace::Environment { settings: std::mem::take(&mut found.settings), ..trace::Environment::default() });
+    }
     let root = loader.set(&files, &level);
     check::required(&root, &Shape::Object(&ROOT), root.span, &Trail::ROOT, &mut loader.diagnostics);
     let Value::Map(mut top) = root.value else { return Err(failed(loader, false)) };
@@ -97,6 +102,9 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         loader.env_files(&mut top, &is_enabled, &found.environment);
     }
     loader.label_files(&mut top, &is_enabled);
+    if let Some(trace) = &mut loader.trace {
+        trace.settle_bases(0);
+    }
 
     let provenance = Provenance::new(Node { value: Value::Map(top), ..root });
     let mut project = lower::project(provenance.root());
@@ -131,8 +139,17 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     if !request.all_resources {
         drop_unused(&mut project);
     }
-    let Loader { sources, diagnostics, variables, .. } = loader;
-    Ok(Loaded { project, provenance, sources, diagnostics: tidy(diagnostics), unhonoured, variables, uninterpolated: request.no_interpolate })
+    let Loader { sources, diagnostics, variables, trace, .. } = loader;
+    Ok(Loaded {
+        project,
+        provenance,
+        sources,
+        diagnostics: tidy(diagnostics),
+        unhonoured,
+        variables,
+        uninterpolated: request.no_interpolate,
+        trace: trace.unwrap_or_default(),
+    })
 }
 
 /// The environment that a command works with: that of the process, and over its gaps that of the project's env files.
@@ -162,7 +179,7 @@ fn truth(word: &str) -> bool {
 }
 
 fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
-    Failed { sources: loader.sources, diagnostics: tidy(loader.diagnostics), not_found }
+    Failed { sources: loader.sources, diagnostics: tidy(loader.diagnostics), not_found, trace: loader.trace.unwrap_or_default() }
 }
 
 /// Findings in the order of their places, each once, and one for each variable that isn't set.
@@ -183,6 +200,7 @@ fn project_name(loader: &mut Loader<'_>, found: &find::Found) -> Option<String> 
         let Some(name) = name.filter(|n| !n.is_empty()) else { continue };
         let normal = find::normal_name(&name);
         if normal == name {
+            loader.name_from(origin);
             return Some(name);
         }
         let help = match normal.as_str() {
@@ -235,6 +253,7 @@ fn project_name(loader: &mut Loader<'_>, found: &find::Found) -> Option<String> 
         );
         return None;
     }
+    loader.name_from("the folder");
     Some(name)
 }
 

@@ -8,6 +8,7 @@ use super::loader::Loader;
 use super::paths::{items_mut, map_mut};
 use super::scalar;
 use super::short::clean;
+use super::trace::{Layer, Origin};
 use super::trail::Trail;
 use crate::diag::{SourceId, Span};
 use crate::yaml::{Entry, Mapping, Node, Value};
@@ -241,7 +242,9 @@ impl Loader<'_> {
                 let services = Trail::ROOT.key("services");
                 let (service_at, key) = (services.key(&name), "env_file");
                 let list = service_at.key(key);
-                self.env_file(file, &list.index(i), environment, &said, &mut found);
+                let read = self.env_file(file, &list.index(i), environment, &said, &found);
+                self.trace_side(&service_at.key("environment"), &read, Origin::EnvFile(file.span));
+                found.extend(read);
             }
             let mut result = Mapping::new();
             found.into_values().filter(|e| own.get(&e.key).is_none()).for_each(|e| result.push_new(e));
@@ -258,15 +261,16 @@ impl Loader<'_> {
         at: &Trail<'_>,
         environment: &BTreeMap<String, String>,
         said: &BTreeMap<String, String>,
-        found: &mut indexmap::IndexMap<String, Entry>,
-    ) {
-        let Some(node) = file.get("path") else { return };
-        let Some(path) = node.as_str() else { return };
+        found: &indexmap::IndexMap<String, Entry>,
+    ) -> indexmap::IndexMap<String, Entry> {
+        let nothing = indexmap::IndexMap::new();
+        let Some(node) = file.get("path") else { return nothing };
+        let Some(path) = node.as_str() else { return nothing };
         let required = file.get("required").and_then(scalar::boolean).unwrap_or(true);
         if !required && !Path::new(path).exists() {
-            return;
+            return nothing;
         }
-        let Some((source, content)) = self.side_file(path, node.span, "env file", at) else { return };
+        let Some((source, content)) = self.side_file(path, node.span, "env file", at) else { return nothing };
         let raw = file.get("format").and_then(Node::as_str) == Some("raw");
         let variables = if raw {
             dotenv::parse_raw(source, &content, &mut self.diagnostics)
@@ -275,10 +279,19 @@ impl Loader<'_> {
             let lookup = |name: &str| environment.get(name).or_else(|| said.get(name)).or_else(|| earlier.get(name)).cloned();
             dotenv::parse(source, &content, &lookup, &mut self.diagnostics)
         };
-        for (key, variable) in variables {
-            let Some(value) = variable.value.or_else(|| environment.get(&key).cloned()) else { continue };
-            found.insert(key.clone(), Entry { key, key_span: variable.key_span, value: Node::new(variable.span, Value::String(value)) });
-        }
+        let entries = variables.into_iter().filter_map(|(key, v)| {
+            let value = v.value.or_else(|| environment.get(&key).cloned())?;
+            Some((key.clone(), Entry { key, key_span: v.key_span, value: Node::new(v.span, Value::String(value)) }))
+        });
+        entries.collect()
+    }
+
+    /// Remembers what a file beside the Compose files says about a mapping of a service.
+    fn trace_side(&mut self, at: &Trail<'_>, entries: &indexmap::IndexMap<String, Entry>, origin: Origin) {
+        let Some(trace) = &mut self.trace else { return };
+        let Some(span) = entries.values().next().map(|e| e.key_span) else { return };
+        let node = Node::new(span, Value::Map(entries.values().cloned().collect()));
+        trace.bases.push(Layer { at: at.path(), node, origin });
     }
 
     /// Reads the label files of the enabled services into their labels, which go before them. Unlike env files they stay
@@ -296,10 +309,13 @@ impl Loader<'_> {
                 let list = service_at.key("label_file");
                 let Some((source, content)) = self.side_file(path, file.span, "label file", &list.index(i)) else { continue };
                 let earlier: BTreeMap<String, String> = found.iter().filter_map(|(k, e)| Some((k.clone(), e.value.as_str()?.to_owned()))).collect();
+                let mut read: indexmap::IndexMap<String, Entry> = indexmap::IndexMap::new();
                 for (key, label) in dotenv::parse(source, &content, &|name| earlier.get(name).cloned(), &mut self.diagnostics) {
                     let value = label.value.unwrap_or_default();
-                    found.insert(key.clone(), Entry { key, key_span: label.key_span, value: Node::new(label.span, Value::String(value)) });
+                    read.insert(key.clone(), Entry { key, key_span: label.key_span, value: Node::new(label.span, Value::String(value)) });
                 }
+                self.trace_side(&service_at.key("labels"), &read, Origin::LabelFile(file.span));
+                found.extend(read);
             }
             let (key_span, span, own) = match service.remove("labels") {
                 Some(Entry { key_span, value: Node { span, value: Value::Map(own), .. }, .. }) => (key_span, span, own),

@@ -2,6 +2,7 @@
 
 use super::Provenance;
 use super::interpolate::Variable;
+use super::trace::Trace;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::model::Project;
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ pub struct Request {
     pub no_env_resolution: bool,
     /// Keep networks, volumes, secrets and configs that no enabled service uses.
     pub all_resources: bool,
+    /// Remember what was met on the way.
+    pub trace: bool,
 }
 
 /// A project and everything that was learnt on the way to it.
@@ -62,6 +65,8 @@ pub struct Loaded {
     pub variables: BTreeMap<String, Variable>,
     /// `${…}` was left as written.
     pub uninterpolated: bool,
+    /// What was met on the way; empty unless asked for.
+    pub trace: Trace,
 }
 
 /// A load that can't be gone on with.
@@ -73,4 +78,6 @@ pub struct Failed {
     pub diagnostics: Vec<Diagnostic>,
     /// There was no Compose file at all. `down`, `ps`, `logs` go on by labels then.
     pub not_found: bool,
+    /// What was met on the way until then; empty unless asked for.
+    pub trace: Trace,
 }

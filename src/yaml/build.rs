@@ -13,6 +13,9 @@ pub(super) const MAX_DEPTH: usize = 255;
 /// What aliases may add to the tree, in bytes of memory: some 200,000 small values.
 const MAX_EXPANSION: usize = 32 << 20;
 
+/// How many hidden entries of one text are remembered.
+const MAX_HIDDEN: usize = 10_000;
+
 /// How many findings of one text are kept.
 pub(super) const MAX_FINDINGS: usize = 200;
 
@@ -44,6 +47,8 @@ pub(super) struct Builder {
     /// Each with its number in `starts`.
     pub documents: Vec<(usize, Node)>,
     pub diagnostics: Vec<Diagnostic>,
+    /// As in [`Parsed`](super::Parsed).
+    pub hidden: Vec<(Span, Span, Span)>,
     /// How many findings were not kept.
     pub left_out: usize,
     stack: Vec<Frame>,
@@ -98,6 +103,7 @@ impl Builder {
             documents: Vec::new(),
             starts: Vec::new(),
             diagnostics: Vec::new(),
+            hidden: Vec::new(),
             left_out: 0,
             stack: Vec::new(),
             root: None,
@@ -391,11 +397,11 @@ impl Builder {
         }
         for (key_span, node) in merges {
             match node.value {
-                Value::Map(map) => absorb(&mut entries, map),
+                Value::Map(map) => absorb(&mut entries, map, &mut self.hidden),
                 Value::Seq(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
                     for item in items {
                         if let Value::Map(map) = item.value {
-                            absorb(&mut entries, map);
+                            absorb(&mut entries, map, &mut self.hidden);
                         }
                     }
                 }
@@ -467,10 +473,17 @@ fn merge_tag(tag: Option<&WrittenTag>) -> Option<Tag> {
     }
 }
 
-/// Adds the entries of `from` whose keys are new.
-fn absorb(entries: &mut Vec<Entry>, from: Mapping) {
-    let known: BTreeSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-    let fresh: Vec<Entry> = from.into_iter().filter(|e| !known.contains(e.key.as_str())).collect();
+/// Adds the entries of `from` whose keys are new; the others are told to `hidden`.
+fn absorb(entries: &mut Vec<Entry>, from: Mapping, hidden: &mut Vec<(Span, Span, Span)>) {
+    let known: BTreeMap<&str, Span> = entries.iter().map(|e| (e.key.as_str(), e.key_span)).collect();
+    let mut fresh: Vec<Entry> = Vec::new();
+    for entry in from {
+        match known.get(entry.key.as_str()) {
+            Some(_) if hidden.len() >= MAX_HIDDEN => {}
+            Some(by) => hidden.push((*by, entry.key_span, entry.value.span)),
+            None => fresh.push(entry),
+        }
+    }
     entries.extend(fresh);
 }
 

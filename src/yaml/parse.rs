@@ -4,7 +4,7 @@ use super::Node;
 use super::build::{Builder, MAX_DEPTH, Properties, Scalar, WrittenTag};
 use super::fault::{Context, Fault, explain};
 use super::repair::{APOSTROPHE, cut, mend};
-use crate::diag::{Diagnostic, SourceId};
+use crate::diag::{self, Diagnostic, SourceId};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle, options};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -23,6 +23,9 @@ pub struct Parsed {
     pub documents: Vec<Node>,
     /// Errors of the text, and warnings.
     pub diagnostics: Vec<Diagnostic>,
+    /// Entries that came by a merge key and don't count, because something nearer has the same key: the place of the key
+    /// that counts, then key and value of the one that doesn't.
+    pub hidden: Vec<(diag::Span, diag::Span, diag::Span)>,
 }
 
 /// Reads `text` (without byte order mark; see [`strip_bom`](super::strip_bom)) as a stream of YAML documents. Every
@@ -53,7 +56,7 @@ pub fn parse(source: SourceId, text: &str) -> Parsed {
     if builder.left_out > 0 {
         diagnostics.push(Diagnostic::error("more-findings", format!("{} more findings in this file are left out", builder.left_out)));
     }
-    Parsed { documents, diagnostics }
+    Parsed { documents, diagnostics, hidden: builder.hidden }
 }
 
 enum Reading {
