@@ -104,6 +104,7 @@ pub enum Command {
     Create(Create),
     Pause(Pause),
     Unpause(Unpause),
+    Schema(Schema),
     Version(Version),
     #[command(external_subcommand)]
     Other(Vec<String>),
@@ -599,6 +600,17 @@ pub struct Unpause {
     /// Services; none means all
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+}
+
+/// Print what Consort knows of the Compose format: every key, what it may be, what it means
+///
+/// Without flags it is a JSON schema (draft 2020-12) for editors. It is made from the table that the loader itself
+/// checks files by.
+#[derive(Clone, Copy, Debug, Default, ClapArgs)]
+pub struct Schema {
+    /// As a document to read
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 /// Print the version

@@ -17,6 +17,7 @@ mod port_owner;
 mod prompt;
 mod ps;
 mod pull;
+mod schema;
 mod session;
 mod settings;
 mod states;
@@ -57,6 +58,7 @@ pub fn start(session: Session) -> Started {
     let args = match Args::try_parse_from(&session.args) {
         Err(error) => return Started::Done(usage::bad(&session, &error)),
         Ok(args) if args.globals.version => return Started::Done(version::run(&session, &args::Version::default())),
+        Ok(Args { command: Some(Command::Schema(schema)), .. }) => return Started::Done(schema::run(&session, &schema)),
         Ok(Args { command: Some(Command::Version(version)), .. }) => return Started::Done(version::run(&session, &version)),
         Ok(Args { command: Some(Command::Other(words)), .. }) => return Started::Done(usage::unknown(&session, &words)),
         Ok(Args { command: None, .. }) => {
@@ -131,7 +133,7 @@ async fn dispatch(app: &mut App, args: &Args) -> Result<Exit, Fault> {
         Some(Command::Ls(args)) => ls::run(app, args).await,
         Some(Command::Config(args)) => config::run(app, args).await,
         // Done before.
-        Some(Command::Version(_) | Command::Other(_)) | None => Ok(Exit::Success),
+        Some(Command::Schema(_) | Command::Version(_) | Command::Other(_)) | None => Ok(Exit::Success),
     }
 }
 

@@ -245,7 +245,7 @@ fn accepts(shape: &Shape, kinds: Kinds) -> bool {
 }
 
 /// A shape in words: `a string or a list`.
-fn describe(shape: &Shape) -> String {
+pub(super) fn describe(shape: &Shape) -> String {
     fn collect(shape: &Shape, words: &mut Vec<&'static str>) {
         match shape {
             Shape::Any => words.push("anything"),

@@ -88,7 +88,7 @@ const DRIVER: Key = key("driver", TEXT, "Driver of the device.");
 const OPTIONS: Key = key("options", KEY_VALUES, "Options for the driver.").form(Form::KeyValues).merge(Merge::Values);
 
 static DEVICE_REQUEST: Object =
-    Object { what: "a device", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &["capabilities"], extensions: true };
+    Object { what: "a device request", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &["capabilities"], extensions: true };
 
 /// One item of `gpus`.
 pub(super) static GPU: Object = Object { what: "a GPU", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &[], extensions: true };

@@ -4,11 +4,15 @@
 //! Every pass walks a tree and this table side by side; no pass knows a key by its name if the table can say it.
 
 mod deploy;
+mod reference;
 mod resource;
+mod schema;
 mod service;
 mod shapes;
 
+pub use reference::reference;
 pub use resource::{INCLUDE_ENTRY, ROOT};
+pub use schema::schema;
 pub use service::SERVICE;
 
 /// What a value may be.
