@@ -77,6 +77,32 @@ fn listen(signals: mpsc::Sender<Signal>, size: watch::Sender<Size>) {
     if let Ok(mut stream) = signal(SignalKind::window_change()) {
         tokio::spawn(async move { while stream.recv().await.is_some() && size.send(terminal_size()).is_ok() {} });
     }
+    // Without a terminal there is nothing to tidy up: then Ctrl-Z does what it always does.
+    if std::io::stderr().is_terminal() || std::io::stdin().is_terminal() {
+        step_aside();
+    }
+}
+
+/// Ctrl-Z: the terminal is given back before the process stops, and taken again when it goes on.
+fn step_aside() {
+    use rustix::process::{Signal as Number, getpid, kill_process};
+    let (Ok(mut stop), Ok(mut go_on)) =
+        (signal(SignalKind::from_raw(Number::TSTP.as_raw())), signal(SignalKind::from_raw(Number::CONT.as_raw())))
+    else {
+        return;
+    };
+    tokio::spawn(async move {
+        while stop.recv().await.is_some() {
+            consort::ui::suspend();
+            // It stops here, until somebody lets it go on.
+            let _ = kill_process(getpid(), Number::STOP);
+        }
+    });
+    tokio::spawn(async move {
+        while go_on.recv().await.is_some() {
+            consort::ui::resume();
+        }
+    });
 }
 
 /// Size of the terminal; that of a small one where there is none.

@@ -177,6 +177,11 @@ impl App {
         self.environment.get("COMPOSE_PROJECT_NAME").filter(|n| !n.is_empty()).map(|n| n.to_lowercase())
     }
 
+    /// Whether an engine is connected, or was given.
+    pub(crate) fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
     /// Connects to the engine.
     pub(crate) async fn connect(&mut self) -> Result<Arc<dyn Engine>, Fault> {
         if let Some(engine) = &self.engine {

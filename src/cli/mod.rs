@@ -112,7 +112,7 @@ impl Running {
 }
 
 async fn dispatch(app: &mut App, args: &Args) -> Result<Exit, Fault> {
-    if args.globals.verbose {
+    if args.globals.verbose && !matches!(args.command, Some(Command::Ls(_))) {
         app.console.note("warning: --verbose says nothing more yet\n").await;
     }
     match &args.command {

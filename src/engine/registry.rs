@@ -1,6 +1,8 @@
 //! Engines by name, and how one is chosen when none is named.
 
 use super::Engine;
+#[cfg(feature = "docker")]
+use super::docker;
 use super::sim::Sim;
 use crate::model::Project;
 use crate::world::{EngineError, ErrorKind};
@@ -50,6 +52,38 @@ pub async fn connect(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineE
     }
 }
 
+/// An engine that may be there; nobody has asked it yet.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What users call it: `docker`, `podman`, `context prod`, an address.
+    pub name: String,
+    /// Where it is.
+    pub address: String,
+    /// It is the one that [`connect`] takes because somebody asks for it: `DOCKER_HOST`, a context in use.
+    pub asked_for: bool,
+    #[cfg(feature = "docker")]
+    endpoint: docker::endpoint::Endpoint,
+}
+
+/// Every engine that may be there, the one of [`connect`] first: that of `DOCKER_HOST` or the context in use, Docker's
+/// and Podman's own sockets, those of all contexts. A socket that doesn't exist is left out unless it was asked for.
+///
+/// # Errors
+/// Where to look can't be found out: an address that can't be read, a context that doesn't exist.
+pub fn places(request: &EngineRequest) -> Result<Vec<Place>, EngineError> {
+    socket::places(request)
+}
+
+impl Place {
+    /// Connects.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn connect(&self, request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        socket::connect(self, request).await
+    }
+}
+
 /// A new simulated engine, which lives as long as the command.
 fn simulated(project: Option<&Project>) -> Result<Arc<dyn Engine>, EngineError> {
     let sim = Sim::new();
@@ -66,7 +100,7 @@ mod socket {
     use super::super::docker::DockerEngine;
     use super::super::docker::client_config::ClientConfig;
     use super::super::docker::endpoint::{Endpoint, Surroundings};
-    use super::EngineRequest;
+    use super::{EngineRequest, Place};
     use crate::world::{EngineError, ErrorKind};
     use std::path::PathBuf;
     use std::sync::Arc;
@@ -115,6 +149,30 @@ mod socket {
         first(request, &config, candidates, "container engine").await
     }
 
+    pub(super) fn places(request: &EngineRequest) -> Result<Vec<Place>, EngineError> {
+        let config = config(request)?;
+        let around = surroundings(request, &config);
+        let asked = [around.docker_asked_for()?, around.podman_asked_for()?].into_iter().flatten().map(|e| (e.address.to_string(), true, e));
+        let docker = around.docker_by_default().into_iter().map(|e| ("docker".to_owned(), false, e));
+        let podman = around.podman_by_default().into_iter().map(|e| ("podman".to_owned(), false, e));
+        let contexts = around.of_contexts().into_iter().map(|e| (e.origin.clone(), false, e));
+        let mut places: Vec<Place> = Vec::new();
+        for (name, asked_for, endpoint) in asked.chain(docker).chain(podman).chain(contexts) {
+            if (asked_for || !endpoint.is_absent()) && !places.iter().any(|p| p.endpoint.is_same_place(&endpoint)) {
+                // A context has a name that is shorter than its address; what goes by a name already gets its address.
+                let name = if endpoint.origin.starts_with("context ") { endpoint.origin.clone() } else { name };
+                let address = endpoint.address.to_string();
+                let name = if places.iter().any(|p| p.name == name) { address.clone() } else { name };
+                places.push(Place { name, address, asked_for, endpoint });
+            }
+        }
+        Ok(places)
+    }
+
+    pub(super) async fn connect(place: &Place, request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        Ok(Arc::new(DockerEngine::connect(place.endpoint.clone(), &request.environment, &config(request)?).await?))
+    }
+
     pub(super) async fn docker(request: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
         let config = config(request)?;
         let around = surroundings(request, &config);
@@ -133,12 +191,20 @@ mod socket {
 #[cfg(not(feature = "docker"))]
 mod socket {
     use super::super::Engine;
-    use super::EngineRequest;
+    use super::{EngineRequest, Place};
     use crate::world::{EngineError, ErrorKind};
     use std::sync::Arc;
 
     fn absent(name: &str) -> Result<Arc<dyn Engine>, EngineError> {
         Err(EngineError::new(ErrorKind::Unsupported, format!("this consort can't use engine `{name}`: it was built without feature `docker`")))
+    }
+
+    pub(super) fn places(_: &EngineRequest) -> Result<Vec<Place>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    pub(super) async fn connect(_: &Place, _: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {
+        absent("docker")
     }
 
     pub(super) async fn auto(_: &EngineRequest) -> Result<Arc<dyn Engine>, EngineError> {

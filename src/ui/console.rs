@@ -4,7 +4,7 @@ use super::live::TICK;
 use super::logs::LogStyle;
 use super::output::{Output, Pipe, Size};
 use super::screen::{Advice, Look, Screen};
-use super::terminal::note_cursor;
+use super::terminal::{note_cursor, resumed};
 use crate::diag::{Diagnostic, SourceMap};
 use crate::world::{Event, Stream};
 use std::future::Future;
@@ -143,6 +143,7 @@ impl Console {
             let mut is_over = pin!(is_over);
             let mut batch = Vec::with_capacity(ROOM);
             let (mut open, mut ended) = (true, false);
+            let mut resumes = resumed();
             let mut tick = interval(TICK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -162,6 +163,10 @@ impl Console {
                 }
                 let now = begun.elapsed();
                 self.screen.size = *self.size.borrow_and_update();
+                if resumes != resumed() {
+                    resumes = resumed();
+                    self.screen.forget();
+                }
                 loop {
                     for event in batch.drain(..) {
                         self.screen.on(&event, now);

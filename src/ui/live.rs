@@ -185,6 +185,12 @@ impl Region {
         }
     }
 
+    /// What stands there is no longer ours to wipe, and the cursor is shown.
+    pub(crate) fn forget(&mut self) {
+        self.widths.clear();
+        self.hidden_cursor = false;
+    }
+
     /// Rows it takes now: after a terminal got narrower, long lines take more than one.
     fn rows(&self, size: Size) -> usize {
         let columns = usize::from(size.columns.max(1));
@@ -273,5 +279,18 @@ mod tests {
         bytes.clear();
         region.leave(&mut bytes);
         assert_eq!(bytes, b"\x1b[?25h");
+    }
+
+    #[test]
+    fn after_others_wrote_it_is_drawn_below() {
+        let mut region = Region::default();
+        let size = Size { columns: 40, rows: 10 };
+        let mut bytes = Vec::new();
+        region.redraw(&["a".into()], size, &mut bytes);
+        region.forget();
+        assert!(!region.hides_cursor() && !region.is_drawn());
+        bytes.clear();
+        region.redraw(&["a".into()], size, &mut bytes);
+        assert_eq!(bytes, b"\x1b[?25la\x1b[K\n");
     }
 }

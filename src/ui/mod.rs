@@ -17,4 +17,4 @@ pub use logs::LogStyle;
 pub use output::{Captured, Output, Size, Writer};
 pub use screen::{Look, ProgressMode};
 pub use style::Paint;
-pub use terminal::{RawMode, restore};
+pub use terminal::{RawMode, restore, resume, suspend};

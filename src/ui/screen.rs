@@ -250,6 +250,15 @@ impl Screen {
         self.region.hides_cursor()
     }
 
+    /// Others have written to the terminal: what was drawn is theirs now, the cursor is shown, and the next frame is drawn
+    /// below.
+    pub(crate) fn forget(&mut self) {
+        if self.region.is_drawn() {
+            self.dirty = true;
+        }
+        self.region.forget();
+    }
+
     /// Draws the live view. Called before bytes are written, and at every tick.
     pub(crate) fn frame(&mut self, now: Duration) {
         if self.look.progress != ProgressMode::Tty {

@@ -2,11 +2,14 @@
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What the terminal was set to before raw mode.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// How often the process went on after it had been stopped.
+static RESUMED: AtomicUsize = AtomicUsize::new(0);
 
 /// The cursor is hidden.
 static CURSOR_HIDDEN: AtomicBool = AtomicBool::new(false);
@@ -28,10 +31,8 @@ impl RawMode {
     pub fn enter() -> io::Result<Self> {
         let stdin = io::stdin();
         let before = tcgetattr(&stdin)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
-        tcsetattr(&stdin, OptionalActions::Drain, &raw)?;
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before.clone());
+        make_raw(before)?;
         Ok(Self(()))
     }
 }
@@ -40,6 +41,35 @@ impl Drop for RawMode {
     fn drop(&mut self) {
         restore();
     }
+}
+
+fn make_raw(mut settings: Termios) -> io::Result<()> {
+    settings.make_raw();
+    Ok(tcsetattr(io::stdin(), OptionalActions::Drain, &settings)?)
+}
+
+/// Gives the terminal to the shell: to be called before the process stops itself.
+pub fn suspend() {
+    if let Some(before) = &*BEFORE.lock().unwrap_or_else(PoisonError::into_inner) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+    }
+    if CURSOR_HIDDEN.swap(false, Ordering::Relaxed) {
+        let _ = io::stderr().write_all(b"\x1b[?25h");
+    }
+}
+
+/// Takes the terminal back: to be called when the process goes on. What a live view had drawn is forgotten: it draws
+/// itself anew below whatever stands there now.
+pub fn resume() {
+    RESUMED.fetch_add(1, Ordering::Relaxed);
+    if let Some(before) = &*BEFORE.lock().unwrap_or_else(PoisonError::into_inner) {
+        let _ = make_raw(before.clone());
+    }
+}
+
+/// How often [`resume`] was called.
+pub(crate) fn resumed() -> usize {
+    RESUMED.load(Ordering::Relaxed)
 }
 
 /// Ends raw mode and shows the cursor again, if need be. For panics and other hasty ends.

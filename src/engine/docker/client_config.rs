@@ -68,6 +68,8 @@ pub struct StoredContext {
 
 #[derive(Deserialize)]
 struct Meta {
+    #[serde(rename = "Name", default)]
+    name: String,
     #[serde(rename = "Endpoints", default)]
     endpoints: BTreeMap<String, MetaEndpoint>,
 }
@@ -110,6 +112,15 @@ impl ClientConfig {
     /// Context in use, if one was chosen.
     pub fn current_context(&self) -> Option<&str> {
         Some(self.file.current_context.as_str()).filter(|c| !c.is_empty())
+    }
+
+    /// Names of all contexts that are stored, sorted. What can't be read is left out: nobody asked for it.
+    pub fn contexts(&self) -> Vec<String> {
+        let folders = std::fs::read_dir(self.folder.join("contexts/meta")).into_iter().flatten().flatten();
+        let meta = folders.filter_map(|f| serde_json::from_slice::<Meta>(&std::fs::read(f.path().join("meta.json")).ok()?).ok());
+        let mut names: Vec<String> = meta.filter(|m| m.endpoints.contains_key("docker")).map(|m| m.name).filter(|n| !n.is_empty()).collect();
+        names.sort();
+        names
     }
 
     /// Looks up a context; `origin` says who asked for it.
@@ -168,6 +179,8 @@ mod tests {
         let name = config.current_context().unwrap();
         let stored = config.context(name, "test").unwrap();
         assert_eq!((stored.host.as_str(), stored.skip_verify), ("tcp://h:2376", true));
+        std::fs::create_dir_all(home.path().join("contexts/meta/broken")).unwrap();
+        assert_eq!(config.contexts(), ["prod"]);
         let missing = config.context("nope", "DOCKER_CONTEXT").unwrap_err();
         assert_eq!(missing.kind, ErrorKind::NotFound);
         assert!(missing.what.contains("`nope`") && missing.what.contains("DOCKER_CONTEXT"), "{missing}");

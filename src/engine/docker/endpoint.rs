@@ -214,9 +214,14 @@ impl Surroundings<'_> {
         Ok(Endpoint { address, tls, origin: format!("context {name}") })
     }
 
+    /// The engines of all contexts that are stored; those without a usable address are left out.
+    pub fn of_contexts(&self) -> Vec<Endpoint> {
+        self.config.contexts().iter().filter_map(|name| self.context(name, "the list of contexts").ok()).collect()
+    }
+
     /// Where Docker is when nobody says: the system's socket, then that of a rootless one.
     pub fn docker_by_default(&self) -> Vec<Endpoint> {
-        let rootless = self.var("XDG_RUNTIME_DIR").map(|d| Endpoint::unix(Path::new(d).join("docker.sock"), "rootless Docker")).filter(exists);
+        let rootless = self.var("XDG_RUNTIME_DIR").map(|d| Endpoint::unix(Path::new(d).join("docker.sock"), "rootless Docker")).filter(|e| !e.is_absent());
         [Endpoint::unix("/var/run/docker.sock", "the default")].into_iter().chain(rootless).collect()
     }
 
@@ -239,8 +244,21 @@ impl Surroundings<'_> {
     }
 }
 
-fn exists(endpoint: &Endpoint) -> bool {
-    matches!(&endpoint.address, Address::Unix(path) if path.exists())
+impl Endpoint {
+    /// Whether it can't be there: a socket of this host that doesn't exist.
+    pub fn is_absent(&self) -> bool {
+        matches!(&self.address, Address::Unix(path) if !path.exists())
+    }
+
+    /// Whether both are the same place, symbolic links followed.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (&self.address, &other.address) {
+            (Address::Unix(a), Address::Unix(b)) => {
+                a == b || matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+            }
+            (a, b) => a == b,
+        }
+    }
 }
 
 #[cfg(test)]
