@@ -313,10 +313,12 @@ pub fn unknown_service(project: &Project, name: &str) -> Option<Diagnostic> {
         return Some(Diagnostic::error("service-disabled", format!("service {name:?} is not enabled by an active profile")).help(help));
     }
     let fault = Diagnostic::error("no-such-service", format!("no such service: {name}"));
-    Some(match did_you_mean(name, project.services.keys().map(String::as_str)) {
+    let names = |of: &BTreeMap<String, Service>| of.keys().cloned().collect::<Vec<_>>().join(", ");
+    let disabled = if project.disabled.is_empty() { String::new() } else { format!("; in profiles: {}", names(&project.disabled)) };
+    Some(match did_you_mean(name, project.services.keys().chain(project.disabled.keys()).map(String::as_str)) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None if project.services.is_empty() => fault.help("the project has no enabled services"),
-        None => fault.help(format!("the services are: {}", project.services.keys().cloned().collect::<Vec<_>>().join(", "))),
+        None if project.services.is_empty() => fault.help(format!("the project has no enabled services{disabled}")),
+        None => fault.help(format!("the services are: {}{disabled}", names(&project.services))),
     })
 }
 

@@ -86,8 +86,7 @@ fn listen(signals: mpsc::Sender<Signal>, size: watch::Sender<Size>) {
 /// Ctrl-Z: the terminal is given back before the process stops, and taken again when it goes on.
 fn step_aside() {
     use rustix::process::{Signal as Number, getpid, kill_process};
-    let (Ok(mut stop), Ok(mut go_on)) =
-        (signal(SignalKind::from_raw(Number::TSTP.as_raw())), signal(SignalKind::from_raw(Number::CONT.as_raw())))
+    let (Ok(mut stop), Ok(mut go_on)) = (signal(SignalKind::from_raw(Number::TSTP.as_raw())), signal(SignalKind::from_raw(Number::CONT.as_raw())))
     else {
         return;
     };

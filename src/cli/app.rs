@@ -164,15 +164,6 @@ impl App {
         }
     }
 
-    /// The name of the project, without loading it if that is possible.
-    pub(crate) async fn name(&mut self) -> Result<String, Fault> {
-        let given = self.globals.project_name.clone().filter(|n| !n.is_empty());
-        match given.map(|n| n.to_lowercase()).or_else(|| self.named_by_environment()) {
-            Some(name) => Ok(name),
-            None => Ok(self.load(&[]).await?.project.name),
-        }
-    }
-
     fn named_by_environment(&self) -> Option<String> {
         self.environment.get("COMPOSE_PROJECT_NAME").filter(|n| !n.is_empty()).map(|n| n.to_lowercase())
     }

@@ -175,7 +175,7 @@ pub struct Up {
     #[arg(long, conflicts_with_all = ["abort_on_container_exit", "abort_on_container_failure", "attach", "attach_dependencies", "watch"])]
     pub wait: bool,
     /// Seconds that --wait may take; 0 is no limit
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub wait_timeout: Option<u64>,
     /// Stop everything as soon as one container exits
     #[arg(long, conflicts_with = "abort_on_container_failure", conflicts_with = "detach")]
@@ -407,7 +407,7 @@ pub struct Start {
     #[arg(long)]
     pub wait: bool,
     /// Seconds that --wait may take; 0 is no limit
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub wait_timeout: Option<u64>,
 }
 

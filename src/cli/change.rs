@@ -1,16 +1,18 @@
 //! What all commands have in common that plan something and carry it out.
 
 use super::app::{App, Known, Unread};
-use super::fault::{Fault, usage};
+use super::fault::Fault;
 use super::port_owner;
 use super::prompt::Prompt;
-use crate::diag::{Diagnostic, did_you_mean};
+use crate::diag::{Diagnostic, Severity, did_you_mean};
 use crate::engine::Engine;
 use crate::exit::Exit;
+use crate::graph;
 use crate::plan::{self, Plan};
 use crate::run::{self, Cause, Options, Report};
 use crate::ui::LogStyle;
 use crate::world::{ErrorKind, ObserveQuery, Observed};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Observes, plans and carries out; with `--dry-run` the plan is only shown.
@@ -57,10 +59,10 @@ pub(crate) async fn after(app: &mut App, engine: &Arc<dyn Engine>, report: &Repo
         if let Some(owner) = port_owner::find(engine, &message).await
             && !told.contains(&owner)
         {
-            app.console.note(&format!("  help: {owner}\n")).await;
             told.push(owner);
         }
     }
+    app.console.findings(&told).await;
 }
 
 /// The query for commands that need nothing but the project's own things.
@@ -88,11 +90,30 @@ impl Known {
             return Ok(());
         }
         let Some(missing) = services.iter().find(|s| !is_known(s)) else { return Ok(()) };
-        let finding = usage(format!("no such service: {missing}"));
-        let of_file = self.project().into_iter().flat_map(|p| p.services.keys().chain(p.disabled.keys())).map(String::as_str);
-        Err(match did_you_mean(missing, of_file.chain(by_label)) {
+        if let Some(finding) = self.project().and_then(|p| graph::unknown_service(p, missing)) {
+            return Err(finding.into());
+        }
+        let finding = Diagnostic::error("no-such-service", format!("no such service: {missing}"));
+        Err(match did_you_mean(missing, by_label.iter().copied()) {
             Some(meant) => finding.help(format!("did you mean `{meant}`?")).into(),
-            None => finding.into(),
+            None => {
+                let names: BTreeSet<&str> = by_label.into_iter().filter(|s| !s.is_empty()).collect();
+                finding.help(format!("the services are: {}", Vec::from_iter(names).join(", "))).into()
+            }
         })
+    }
+
+    /// Notes about services that were named and have no container. Nothing is wrong then, but nothing is done either.
+    pub(crate) fn without_containers(&self, services: &[String], observed: &Observed) -> Vec<Diagnostic> {
+        let has_none = |s: &&String| !observed.containers.iter().any(|c| c.service() == s.as_str() && !c.is_oneoff());
+        let note = |service: &String| {
+            let profile = match self.project().and_then(|p| p.disabled.get(service)).and_then(|s| s.profiles.first()) {
+                Some(profile) => format!(", and is left out as long as profile {profile} is not active"),
+                None => String::new(),
+            };
+            Diagnostic::new(Severity::Note, "no-container", format!("service {service:?} has no container{profile}"))
+                .help(format!("`consort up -d {service}` creates and starts one"))
+        };
+        services.iter().filter(has_none).map(note).collect()
     }
 }

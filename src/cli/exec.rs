@@ -1,10 +1,9 @@
 //! `exec`.
 
-use super::app::App;
+use super::app::{App, Known};
 use super::args;
 use super::change::containers;
 use super::fault::{Fault, usage};
-use crate::diag::did_you_mean;
 use crate::exit::Exit;
 use crate::run::{self, ExecError, ExecIo};
 use crate::ui::RawMode;
@@ -14,10 +13,10 @@ use tokio::sync::watch;
 
 /// `exec`.
 pub(crate) async fn run(app: &mut App, args: &args::Exec) -> Result<Exit, Fault> {
-    let name = app.name().await?;
+    let known = app.load_or_name(&[]).await?;
     let engine = app.connect().await?;
-    let observed = app.observe(&engine, &containers(&name)).await?;
-    let container = choose(&observed, &args.service, args.index)?;
+    let observed = app.observe(&engine, &containers(&known.name)).await?;
+    let container = choose(&known, &observed, &args.service, args.index)?;
     let terminal = match (args.no_tty, args.tty) {
         (true, _) | (_, Some(false)) => false,
         (_, Some(true)) => true,
@@ -58,6 +57,12 @@ pub(crate) async fn run(app: &mut App, args: &args::Exec) -> Result<Exit, Fault>
             let code = match error.to_string() {
                 text if text.contains("executable file not found") || text.contains("no such file or directory") => 127,
                 text if text.contains("permission denied") && error.kind != ErrorKind::Unreachable => 126,
+                text if text.contains("is not running") => {
+                    // It ended after it was looked at. Then what it is now says more.
+                    let observed = app.observe(&engine, &containers(&known.name)).await?;
+                    choose(&known, &observed, &args.service, args.index)?;
+                    return Err(error.into());
+                }
                 _ => return Err(error.into()),
             };
             app.tell(error.into()).await;
@@ -67,28 +72,42 @@ pub(crate) async fn run(app: &mut App, args: &args::Exec) -> Result<Exit, Fault>
 }
 
 /// The container: the one with the lowest number that runs, or the one that was asked for.
-fn choose<'o>(observed: &'o Observed, service: &str, index: Option<u32>) -> Result<&'o Container, Fault> {
+fn choose<'o>(known: &Known, observed: &'o Observed, service: &str, index: Option<u32>) -> Result<&'o Container, Fault> {
     let of_service: Vec<&Container> = observed.containers.iter().filter(|c| c.service() == service && !c.is_oneoff()).collect();
-    let wanted = |c: &&&Container| index.is_none_or(|n| n == 0 || c.number() == Some(n));
+    let index = index.filter(|n| *n > 0);
+    let wanted = |c: &&&Container| index.is_none_or(|n| c.number() == Some(n));
     let mut running: Vec<&Container> = of_service.iter().filter(|c| c.state == State::Running).filter(wanted).copied().collect();
     running.sort_by_key(|c| c.number().unwrap_or(u32::MAX));
     if let Some(container) = running.first() {
         return Ok(container);
     }
-    let number = index.filter(|n| *n > 0).map(|n| format!(" container #{n}")).unwrap_or_default();
-    let finding = usage(format!("service {service:?} is not running{number}"));
-    let found = of_service.iter().find(|c| wanted(c));
-    Err(match found {
-        Some(container) if container.state == State::Paused => finding.help(format!("{} is paused: `consort unpause {service}`", container.name)),
-        Some(container) => finding.help(format!(
-            "{} is {}: `consort up -d {service}` starts it, `consort logs {service}` says why",
-            container.name,
-            container.state.as_str()
-        )),
-        None => match did_you_mean(service, observed.containers.iter().map(Container::service)) {
-            Some(meant) if meant != service => finding.help(format!("did you mean `{meant}`?")),
-            _ if number.is_empty() => finding.help(format!("`consort up -d {service}` starts it")),
-            _ => finding,
+    known.require(&[service.to_owned()], observed)?;
+    let starts = format!("`consort up -d {service}` starts it");
+    let not_running = |why: String| usage(format!("service {service:?} is not running{why}"));
+    Err(match (of_service.iter().find(wanted), index) {
+        (Some(container), _) => {
+            let name = &container.name;
+            let code = container.exit_code.map(|code| format!(" with code {code}")).unwrap_or_default();
+            match container.state {
+                State::Paused => not_running(format!(": {name} is paused")).help(format!("`consort unpause {service}` lets it go on")),
+                State::Created => not_running(format!(": {name} was never started")).help(starts),
+                State::Restarting => not_running(format!(": {name} ends again and again, and is waiting for its next start"))
+                    .help(format!("`consort logs {service}` says why")),
+                State::Exited | State::Dead => {
+                    not_running(format!(": {name} has ended{code}")).help(format!("{starts}, `consort logs {service}` says why it ended"))
+                }
+                State::Running | State::Removing => not_running(format!(": {name} is {}", container.state.as_str())).help(starts),
+            }
+        }
+        (None, Some(number)) if !of_service.is_empty() => {
+            let mut numbers: Vec<u32> = of_service.iter().filter_map(|c| c.number()).collect();
+            numbers.sort_unstable();
+            let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+            usage(format!("service {service:?} has no container #{number}")).help(format!("--index can be {}", numbers.join(", ")))
+        }
+        (None, _) => match known.project().and_then(|p| p.disabled.get(service)).and_then(|s| s.profiles.first()) {
+            Some(profile) => not_running(format!(": it is left out as long as profile {profile} is not active")).help(starts),
+            None => not_running(": it has no container".to_owned()).help(starts),
         },
     }
     .into())

@@ -50,28 +50,72 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
     let has = |words: &[&str]| words.iter().any(|w| message.contains(w));
     let about_image = has(&["pull", "manifest", "registry", "repository", "image "]);
     let advice = match finding.code {
-        "engine-unreachable" => match &facts.address {
-            Some(address) => format!("{address}: is that right, and does the engine run there?"),
-            None => "is the engine running? `systemctl start docker` starts Docker; DOCKER_HOST says where else to look".to_owned(),
-        },
-        "denied" if about_image => {
-            "the image may not exist, or it is private: check its name, and log in with `docker login` and the registry's address".to_owned()
+        "engine-unreachable" if has(&["went away", "stopped telling"]) => {
+            "what was done until then is still there; when the engine runs again, the same command goes on from it".to_owned()
         }
-        "denied" if has(&["sock", "permission", "connect"]) => {
-            "your user may not use the engine's socket: `sudo usermod -aG docker $USER` and a new login change that (the group is as powerful as root)"
-                .to_owned()
+        "engine-unreachable" | "engine-protocol" if has(&["can't reach the engine", "no container engine", "doesn't answer"]) => {
+            match (origin(&finding.message), &facts.address) {
+                (Some(origin), _) if origin.starts_with("the default") => {
+                    "is the engine running? `systemctl start docker` starts Docker; DOCKER_HOST says where else to look".to_owned()
+                }
+                (_, Some(address)) => format!("{address}: is that right, and does the engine run there?"),
+                (Some(origin), None) => format!("{origin} says where: is that right, and does the engine run there?"),
+                (None, None) => "is an engine running? `systemctl start docker` starts Docker; DOCKER_HOST says where else to look".to_owned(),
+            }
+        }
+        "engine-unreachable" => "is the engine running? `systemctl start docker` starts Docker; DOCKER_HOST says where else to look".to_owned(),
+        "denied" if has(&["docker.sock"]) => {
+            "`sudo usermod -aG docker $USER` and a new login let your user use Docker's socket (the group is as powerful as root)".to_owned()
+        }
+        "denied" if has(&["socket", ".sock"]) => "run it as a user who may use that socket, or through `sudo`".to_owned(),
+        "denied" if about_image => match registry(&finding.message) {
+            Some(registry) => format!("check the image's name; if it is private, `docker login {registry}` first"),
+            None => "check the image's name; if it is private, log in with `docker login` and the registry's address".to_owned(),
+        },
+        "engine-refused" if has(&["is too new", "is too old"]) && has(&["client version"]) => {
+            "DOCKER_API_VERSION asks for that version: unset it, and the newest that the engine knows is used".to_owned()
+        }
+        "engine-refused" if has(&["cannot assign requested address"]) => {
+            "no network interface of the engine's host has that address: publish at one that it has, or at all of them by leaving it out".to_owned()
+        }
+        "engine-refused" if has(&["all ports are allocated"]) => {
+            "every host port of the range is taken: make the range wider, or free some".to_owned()
         }
         "not-found" if about_image => {
-            "is the name spelled right, and does the tag exist? A private image needs `docker login` first; an image that is built needs `build:`".to_owned()
+            "is the name spelled right, and does the tag exist? A private image needs `docker login` first; an image that is built needs `build:`"
+                .to_owned()
         }
-        "no-space" => "the disk of the engine is full: `docker system df` shows what takes room, `docker image prune` and `docker builder prune` free some".to_owned(),
+        "no-space" => {
+            "the disk of the engine is full: `docker system df` shows what takes room, `docker image prune` and `docker builder prune` free some"
+                .to_owned()
+        }
         "timed-out" if about_image => "the registry doesn't answer: is the network up, is a proxy needed?".to_owned(),
-        _ if about_image && has(&["no such host", "temporary failure in name resolution", "i/o timeout", "connection refused", "network is unreachable", "lookup "]) => {
-            "the registry can't be reached from the engine: is the network up, is the registry's name right, is a proxy needed?".to_owned()
+        _ if about_image
+            && has(&[
+                "no such host",
+                "temporary failure in name resolution",
+                "i/o timeout",
+                "connection refused",
+                "network is unreachable",
+                "lookup ",
+            ]) =>
+        {
+            "is the network up, is the registry's name right, does it run, is a proxy needed?".to_owned()
         }
         _ => return None,
     };
     Some(advice)
+}
+
+/// Who said where the engine is: `can't reach the engine at unix:///x.sock (DOCKER_HOST): …`.
+fn origin(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("can't reach the engine at ")?;
+    Some(rest.split_once('(')?.1.split_once(')')?.0)
+}
+
+/// The registry that a message is about: `registry r.example doesn't …`.
+fn registry(message: &str) -> Option<&str> {
+    message.split_once("registry ")?.1.split(' ').next()
 }
 
 #[cfg(test)]
@@ -85,10 +129,18 @@ mod tests {
 
     #[test]
     fn cures() {
-        assert!(advised(ErrorKind::Unreachable, "Docker can't be reached", None).unwrap().contains("systemctl start docker"));
-        assert!(advised(ErrorKind::Unreachable, "Docker can't be reached", Some("tcp://x:1")).unwrap().contains("DOCKER_HOST is tcp://x:1"));
-        assert!(advised(ErrorKind::Denied, "permission denied on unix:///var/run/docker.sock", None).unwrap().contains("usermod"));
+        let at = |origin: &str| format!("can't reach the engine at tcp://x:1 ({origin}): nothing listens there");
+        assert!(advised(ErrorKind::Unreachable, &at("the default"), None).unwrap().contains("systemctl start docker"));
+        assert!(advised(ErrorKind::Unreachable, &at("DOCKER_HOST"), Some("tcp://x:1")).unwrap().contains("DOCKER_HOST is tcp://x:1"));
+        assert!(advised(ErrorKind::Unreachable, &at("context prod"), None).unwrap().starts_with("context prod says"));
+        assert!(
+            advised(ErrorKind::Unreachable, "the engine went away while it was to start container a", Some("tcp://x:1")).unwrap().contains("goes on")
+        );
+        assert!(advised(ErrorKind::Denied, "can't reach the engine at unix:///var/run/docker.sock (the default)", None).unwrap().contains("usermod"));
+        assert!(advised(ErrorKind::Denied, "can't reach the engine at unix:///run/podman.sock (--host)", None).unwrap().contains("sudo"));
         assert!(advised(ErrorKind::Denied, "pull access denied for foo", None).unwrap().contains("docker login"));
+        assert!(advised(ErrorKind::Denied, "registry r:1 doesn't give image r:1/a away", None).unwrap().contains("`docker login r:1`"));
+        assert!(advised(ErrorKind::Refused, "can't list containers: client version 1.99 is too new", None).unwrap().contains("DOCKER_API_VERSION"));
         assert!(advised(ErrorKind::NotFound, "manifest for nginx:nope not found", None).unwrap().contains("tag"));
         assert!(advised(ErrorKind::NotFound, "no such container: x", None).is_none());
         assert!(advised(ErrorKind::Refused, "image x can't be pulled: dial tcp: lookup registry on 1.1.1.1: no such host", None).is_some());

@@ -27,6 +27,13 @@ pub(crate) async fn run(app: &mut App, args: &args::Logs) -> Result<Exit, Fault>
     if !services.is_empty() {
         let observed = app.observe(&engine, &containers(&known.name)).await?;
         known.require(&services, &observed)?;
+        if let (Some(number), [service]) = (args.index, services.as_slice())
+            && !observed.containers.iter().any(|c| c.service() == service && c.number() == Some(number))
+        {
+            return Err(usage(format!("service {service:?} has no container #{number}")).help("`consort ps -a` lists those that there are").into());
+        }
+        let notes = known.without_containers(&services, &observed);
+        app.console.findings(&notes).await;
     } else if let Some(project) = known.project()
         && project.services.values().any(|s| s.attach == Some(false))
     {

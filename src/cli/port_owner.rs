@@ -1,5 +1,6 @@
 //! Who holds a port of this host.
 
+use crate::diag::{Diagnostic, Severity};
 use crate::engine::Engine;
 use crate::ui::human::host_port;
 use crate::world::ObserveQuery;
@@ -9,27 +10,42 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Says who holds the port that an engine's error `message` is about: a container, or a process of this host.
-pub(crate) async fn find(engine: &Arc<dyn Engine>, message: &str) -> Option<String> {
+pub(crate) async fn find(engine: &Arc<dyn Engine>, message: &str) -> Option<Diagnostic> {
     let (ip, port) = port_in(message)?;
-    let query = ObserveQuery { containers_only: true, ..ObserveQuery::default() };
+    let note = |message: String| Diagnostic::new(Severity::Note, "port-holder", message);
+    let query = ObserveQuery { containers_only: true, strangers: true, ..ObserveQuery::default() };
     if let Ok(observed) = engine.observe(&query).await {
         let holder = observed.containers.iter().find(|c| c.is_alive() && c.ports.iter().any(|p| p.host_port == port));
         if let Some(container) = holder {
-            return Some(match container.project() {
-                "" => format!("port {port} is held by container {}", container.name),
-                project => format!(
-                    "port {port} is held by container {} of project {project}: `consort -p {project} stop {}` frees it",
-                    container.name,
-                    container.service()
-                ),
+            let name = &container.name;
+            return Some(match (container.project(), engine.info().name) {
+                ("", program) => note(format!("port {port} is held by container {name}")).help(format!("`{program} stop {name}` frees it")),
+                (project, _) => note(format!("port {port} is held by container {name} of project {project}"))
+                    .help(format!("`consort -p {project} stop {}` frees it", container.service())),
             });
         }
     }
-    let processes = holders(port);
-    match processes.as_slice() {
-        [] => None,
-        [(pid, command), ..] => Some(format!("{} is held by process {pid}: {command}", host_port(&ip, &port.to_string()))),
+    if !is_here(&engine.info().endpoint) {
+        return None;
     }
+    let place = host_port(&ip, &port.to_string());
+    let sockets = sockets(port);
+    Some(match holders(&sockets).into_iter().next() {
+        // Docker's stand-in for a container: one of this engine's would have been found.
+        Some((pid, command)) if command.split(' ').next().is_some_and(|program| program.ends_with("docker-proxy")) => {
+            note(format!("{place} is held by a container of another engine of this host, through process {pid}: {command}"))
+                .help("`consort ls` lists the projects of all engines that can be found")
+        }
+        Some((pid, command)) => note(format!("{place} is held by process {pid}: {command}")).help("end it, or publish another port"),
+        None if sockets.is_empty() => return None,
+        None => note(format!("{place} is held by a process of another user"))
+            .help(format!("`sudo ss -lptn 'sport = :{port}'` names it; end it, or publish another port")),
+    })
+}
+
+/// Whether an engine at `endpoint` shares its ports with this host.
+fn is_here(endpoint: &str) -> bool {
+    endpoint.is_empty() || ["unix://", "tcp://127.", "tcp://localhost", "tcp://[::1]"].iter().any(|p| endpoint.starts_with(p))
 }
 
 /// The address and port that a message is about: the last `address:port` in it, or `port 8080`.
@@ -60,8 +76,8 @@ fn number(text: &str) -> Option<u16> {
     text.get(..digits)?.parse().ok()
 }
 
-/// Processes of this host that listen at `port`, with their command lines (proc_pid_net(5), proc_pid_fd(5)).
-fn holders(port: u16) -> Vec<(u32, String)> {
+/// Sockets of this host that listen at `port`, as `/proc/PID/fd` names them (proc_pid_net(5)).
+fn sockets(port: u16) -> BTreeSet<String> {
     let mut inodes = BTreeSet::new();
     for table in ["tcp", "tcp6", "udp", "udp6"] {
         let text = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
@@ -72,7 +88,12 @@ fn holders(port: u16) -> Vec<(u32, String)> {
             (local == port && matches!(*fields.get(3)?, "0A" | "07")).then(|| fields.get(9).map(|i| format!("socket:[{i}]")))?
         }));
     }
-    if inodes.is_empty() {
+    inodes
+}
+
+/// Processes of this host that have one of these sockets open, with their command lines (proc_pid_fd(5)).
+fn holders(sockets: &BTreeSet<String>) -> Vec<(u32, String)> {
+    if sockets.is_empty() {
         return Vec::new();
     }
     let mut found: Vec<(u32, String)> = fs::read_dir("/proc")
@@ -82,7 +103,7 @@ fn holders(port: u16) -> Vec<(u32, String)> {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| {
             let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            files.filter_map(|f| fs::read_link(f.path()).ok()).any(|target| target.to_str().is_some_and(|t| inodes.contains(t)))
+            files.filter_map(|f| fs::read_link(f.path()).ok()).any(|target| target.to_str().is_some_and(|t| sockets.contains(t)))
         })
         .map(|pid| (pid, command(pid)))
         .collect();
@@ -111,6 +132,8 @@ mod tests {
             ("failed to bind host port 0.0.0.0:8080/tcp: address already in use", 8080),
             ("listen tcp4 0.0.0.0:5432: bind: address already in use", 5432),
             ("listen tcp [::]:53: bind: address already in use", 53),
+            ("can't start container p-web-1: host port 127.0.0.1:18098 is already taken", 18098),
+            ("can't start container p-web-1: host port 8080 is already taken", 8080),
             ("cannot expose port 8080/tcp: it is taken", 8080),
         ] {
             assert_eq!(port_in(message).map(|(_, p)| p), Some(port), "{message}");
@@ -122,9 +145,9 @@ mod tests {
     fn the_process_that_listens_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = holders(port);
+        let found = holders(&sockets(port));
         assert!(found.iter().any(|(pid, _)| *pid == std::process::id()), "{found:?}");
         drop(listener);
-        assert!(!holders(port).iter().any(|(pid, _)| *pid == std::process::id()));
+        assert!(!holders(&sockets(port)).iter().any(|(pid, _)| *pid == std::process::id()));
     }
 }

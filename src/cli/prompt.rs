@@ -5,6 +5,15 @@ use super::settings::truth;
 use crate::ui::Asker;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
+/// What came of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Yes,
+    No,
+    /// Nobody is there: the input has ended.
+    Nobody,
+}
+
 /// Asks the user.
 pub(crate) struct Prompt {
     asker: Asker,
@@ -25,6 +34,11 @@ impl Prompt {
 
     /// Asks; the end of the input is a no.
     pub(crate) async fn confirm(&mut self, question: &str) -> bool {
+        self.ask(question).await == Answer::Yes
+    }
+
+    /// Asks.
+    pub(crate) async fn ask(&mut self, question: &str) -> Answer {
         self.asker.show(format!("{question} [y/N] ")).await;
         let mut line = String::new();
         if let Some(input) = &mut self.input {
@@ -34,7 +48,11 @@ impl Prompt {
         if !self.terminal || line.is_empty() {
             self.asker.show("\n").await;
         }
-        truth(&line)
+        match line.as_str() {
+            "" => Answer::Nobody,
+            line if truth(line) => Answer::Yes,
+            _ => Answer::No,
+        }
     }
 
     /// Standard input itself, for who reads all of it.

@@ -34,20 +34,27 @@ pub(crate) async fn start(app: &mut App, args: &args::Start) -> Result<Exit, Fau
 pub(crate) async fn stop(app: &mut App, args: &args::Stop) -> Result<Exit, Fault> {
     let known = app.load_or_name(&args.services).await?;
     let options = StopOptions { services: args.services.clone(), timeout: args.timeout };
-    change(app, "stop", &known.name, &containers(&known.name), &Options::default(), async |observed, _, _: &mut Prompt| {
+    let mut notes = Vec::new();
+    let exit = change(app, "stop", &known.name, &containers(&known.name), &Options::default(), async |observed, _, _: &mut Prompt| {
+        notes = known.without_containers(&args.services, observed);
         plan::plan_stop(known.project(), &known.name, observed, &options)
     })
-    .await
+    .await?;
+    app.console.findings(&notes).await;
+    Ok(exit)
 }
 
 /// `restart`.
 pub(crate) async fn restart(app: &mut App, args: &args::Restart) -> Result<Exit, Fault> {
     let known = app.load_or_name(&args.services).await?;
     let options = RestartOptions { services: args.services.clone(), no_deps: args.no_deps, timeout: args.timeout };
+    let mut notes = Vec::new();
     let exit = change(app, "restart", &known.name, &containers(&known.name), &Options::default(), async |observed, _, _: &mut Prompt| {
+        notes = known.without_containers(&args.services, observed);
         plan::plan_restart(known.project(), &known.name, observed, &options)
     })
     .await?;
+    app.console.findings(&notes).await;
     if let Some(loaded) = &known.loaded
         && exit == Exit::Success
     {
@@ -63,11 +70,13 @@ async fn pending(app: &mut App, loaded: &Loaded, services: &[String]) -> Result<
     let observed = app.observe(&engine, &plan::observe_query(&loaded.project, &selection)).await?;
     let options = UpOptions { selection, ignore_orphans: true, preview: true, now: app.now, ..UpOptions::default() };
     let Ok(plan) = plan::plan_up(&loaded.project, &observed, &engine.capabilities(), &options, &places(loaded)) else { return Ok(()) };
+    let exists = |service: &&str| observed.containers.iter().any(|c| c.service() == *service && !c.is_oneoff());
     let mut changed: Vec<&str> = plan
         .nodes
         .iter()
         .filter(|n| matches!(&n.step, Step::Do(Op::CreateContainer(_) | Op::RemoveContainer { .. })))
         .filter_map(|n| n.service.as_deref())
+        .filter(exists)
         .collect();
     changed.sort_unstable();
     changed.dedup();
@@ -91,13 +100,17 @@ pub(crate) async fn kill(app: &mut App, args: &args::Kill) -> Result<Exit, Fault
         remove_orphans: args.remove_orphans.unwrap_or(app.settings.remove_orphans),
     };
     let mut nothing = false;
+    let mut notes = Vec::new();
     let exit = change(app, "kill", &known.name, &containers(&known.name), &Options::default(), async |observed, _, _: &mut Prompt| {
         let plan = plan::plan_kill(known.project(), &known.name, observed, &options)?;
         nothing = plan.is_empty();
+        notes = known.without_containers(&args.services, observed);
         Ok(plan)
     })
     .await?;
-    if nothing && !app.globals.dry_run {
+    if !notes.is_empty() {
+        app.console.findings(&notes).await;
+    } else if nothing && !app.globals.dry_run {
         app.console.note("no container to kill\n").await;
     }
     Ok(exit)

@@ -4,12 +4,13 @@ use super::app::{App, Unread, places};
 use super::args;
 use super::change::{after, change, show_plan};
 use super::fault::{Fault, usage};
-use super::prompt::Prompt;
-use crate::diag::{Diagnostic, did_you_mean};
+use super::prompt::{Answer, Prompt};
+use crate::diag::Diagnostic;
 use crate::exit::Exit;
+use crate::graph;
 use crate::load::Loaded;
 use crate::model::Selection;
-use crate::plan::{self, KillOptions, Plan, PullPolicy, Recreate, StopOptions, UpOptions};
+use crate::plan::{self, HazardKind, KillOptions, Plan, PullPolicy, Recreate, StopOptions, UpOptions};
 use crate::run::{self, Attach, EndRule, Options, UpRequest};
 use crate::ui::ProgressMode;
 use crate::ui::human::{counted, listed};
@@ -24,6 +25,10 @@ pub(crate) async fn run(app: &mut App, args: &args::Up) -> Result<Exit, Fault> {
     }
     let loaded = app.load(&args.services).await?;
     begin(app, &loaded, args.build).await?;
+    if args.wait_timeout.is_some() && !args.wait {
+        let finding = Diagnostic::warning("usage", "--wait-timeout does nothing without --wait").help("add --wait");
+        app.console.findings(&[finding]).await;
+    }
     let options = UpOptions {
         selection: Selection { services: args.services.clone(), no_deps: args.no_deps },
         scale: scale(&loaded, &args.scale)?,
@@ -148,15 +153,31 @@ async fn plan_up(
     prompt: &mut Prompt,
 ) -> Result<Plan, Vec<Diagnostic>> {
     let plan = |options: &UpOptions| plan::plan_up(&loaded.project, observed, capabilities, options, places);
-    let first = plan(options)?;
+    let mut first = plan(options)?;
     let mut accepted = false;
+    let mut unanswered = Vec::new();
     for hazard in &first.hazards {
-        if !options.preview && !options.accept_all && !options.accepted.contains(&hazard.kind) && prompt.confirm(&hazard.question).await {
-            options.accepted.insert(hazard.kind.clone());
-            accepted = true;
+        if options.preview || options.accept_all || options.accepted.contains(&hazard.kind) {
+            continue;
+        }
+        match prompt.ask(&hazard.question).await {
+            Answer::Yes => {
+                options.accepted.insert(hazard.kind.clone());
+                accepted = true;
+            }
+            Answer::No => {}
+            Answer::Nobody => {
+                let HazardKind::RecreateVolume(name) = &hazard.kind;
+                let message = format!("nobody answered, so volume {name:?} stays: {}, not as the files have it", hazard.otherwise);
+                unanswered.push(Diagnostic::warning("unanswered", message).help("`-y` recreates it, and what is stored in it is lost"));
+            }
         }
     }
-    if accepted { plan(options) } else { Ok(first) }
+    if accepted {
+        first = plan(options)?;
+    }
+    first.notes.extend(unanswered);
+    Ok(first)
 }
 
 /// `--scale web=3`.
@@ -197,13 +218,9 @@ fn pull_policy(given: Option<&str>) -> Result<Option<PullPolicy>, Fault> {
     })
 }
 
-/// A name that is no service.
+/// A name that is no service of this `up`.
 fn unknown(loaded: &Loaded, name: &str) -> Diagnostic {
-    let finding = usage(format!("no such service: {name}"));
-    match did_you_mean(name, loaded.project.services.keys().chain(loaded.project.disabled.keys()).map(String::as_str)) {
-        Some(meant) => finding.help(format!("did you mean `{meant}`?")),
-        None => finding,
-    }
+    graph::unknown_service(&loaded.project, name).unwrap_or_else(|| usage(format!("service {name:?} is not part of this `up`")))
 }
 
 /// Whose logs are shown and when it ends; `None` in the background.

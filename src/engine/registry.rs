@@ -152,12 +152,14 @@ mod socket {
     pub(super) fn places(request: &EngineRequest) -> Result<Vec<Place>, EngineError> {
         let config = config(request)?;
         let around = surroundings(request, &config);
-        let asked = [around.docker_asked_for()?, around.podman_asked_for()?].into_iter().flatten().map(|e| (e.address.to_string(), true, e));
+        let asked = |e: Endpoint| (e.address.to_string(), true, e);
         let docker = around.docker_by_default().into_iter().map(|e| ("docker".to_owned(), false, e));
+        let docker = around.docker_asked_for()?.map(asked).into_iter().chain(docker);
         let podman = around.podman_by_default().into_iter().map(|e| ("podman".to_owned(), false, e));
+        let podman = around.podman_asked_for()?.map(asked).into_iter().chain(podman);
         let contexts = around.of_contexts().into_iter().map(|e| (e.origin.clone(), false, e));
         let mut places: Vec<Place> = Vec::new();
-        for (name, asked_for, endpoint) in asked.chain(docker).chain(podman).chain(contexts) {
+        for (name, asked_for, endpoint) in docker.chain(podman).chain(contexts) {
             if (asked_for || !endpoint.is_absent()) && !places.iter().any(|p| p.endpoint.is_same_place(&endpoint)) {
                 // A context has a name that is shorter than its address; what goes by a name already gets its address.
                 let name = if endpoint.origin.starts_with("context ") { endpoint.origin.clone() } else { name };

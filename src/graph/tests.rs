@@ -101,7 +101,7 @@ fn a_wrong_name_gets_a_cure() {
         format!("{} / {}", fault.message, fault.help.unwrap_or_default())
     };
     assert_eq!(say("wbe"), "no such service: wbe / did you mean `web`?");
-    assert_eq!(say("frontend"), "no such service: frontend / the services are: db, web");
+    assert_eq!(say("frontend"), "no such service: frontend / the services are: db, web; in profiles: debug");
     assert_eq!(say("debug"), "service \"debug\" is not enabled by an active profile / add `--profile dev`");
 }
 

@@ -106,7 +106,7 @@ pub(super) fn plan_start(
         let model = scope.project.and_then(|p| p.service(service));
         if containers.is_empty() && model.is_some_and(|s| s.replicas() > 0 && s.provider.is_none()) {
             let fault = Diagnostic::error("no-container", format!("service {service:?} has no container to start"));
-            faults.push(fault.at_opt(places(&KeyPath::of(["services", service]))).help(format!("create it: up {service}")));
+            faults.push(fault.at_opt(places(&KeyPath::of(["services", service]))).help(format!("`consort up -d {service}` creates and starts one")));
             continue;
         }
         let idle: Vec<&Container> =

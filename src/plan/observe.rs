@@ -26,5 +26,6 @@ pub(super) fn query(project: &Project, selection: &Selection) -> ObserveQuery {
         networks: networks.into_iter().collect(),
         volumes: volumes.into_iter().collect(),
         containers_only: false,
+        strangers: false,
     }
 }

@@ -152,7 +152,7 @@ impl Console {
                         biased;
                         n = events.recv_many(&mut batch, ROOM), if open => open = n > 0,
                         Some((text, done)) = self.questions.recv() => {
-                            self.screen.say(Stream::Stderr, &text);
+                            self.screen.ask(&text);
                             self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
                             let _ = done.send(());
                         }

@@ -214,6 +214,15 @@ impl Screen {
         diagnostic
     }
 
+    /// Shows a question, or the end of its line.
+    pub(crate) fn ask(&mut self, text: &str) {
+        match (self.look.progress, text.trim()) {
+            (ProgressMode::Json, "") => {}
+            (ProgressMode::Json, question) => self.say(Stream::Stderr, &format!("{}\n", serde_json::json!({ "message": question }))),
+            _ => self.say(Stream::Stderr, text),
+        }
+    }
+
     /// Prints text that stays, above the live view.
     pub(crate) fn say(&mut self, stream: Stream, text: &str) {
         self.logs.close(&mut self.chunks);

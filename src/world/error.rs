@@ -56,6 +56,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         match &self.source {
+            Some(source) if source.starts_with('\n') => write!(f, ":{source}"),
             Some(source) => write!(f, ": {source}"),
             None => Ok(()),
         }

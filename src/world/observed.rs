@@ -17,6 +17,8 @@ pub struct ObserveQuery {
     pub volumes: Vec<String>,
     /// Only containers, which saves the other calls.
     pub containers_only: bool,
+    /// Containers that belong to no project too.
+    pub strangers: bool,
 }
 
 /// An image to look up.

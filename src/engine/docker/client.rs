@@ -121,7 +121,7 @@ impl Client {
             .await
             .map_err(|_| {
                 EngineError::new(ErrorKind::Unreachable, format!("the engine at {place} doesn't answer"))
-                    .because("it takes the connection and then says nothing; restart it")
+                    .because("it takes the connection and then says nothing")
             })?
             .map_err(|f| f.explain("greet the engine"))?;
         let (parts, body) = response.into_parts();

@@ -113,16 +113,13 @@ impl Dialer {
         said.filter(|w| !w.is_empty())
     }
 
-    /// Why there is no connection, in words: what was tried, what went wrong, what to do.
+    /// Why there is no connection, in words: what was tried and what went wrong.
     pub fn explain(&self, error: &io::Error) -> EngineError {
         use io::ErrorKind as Io;
         let (kind, why) = match (&self.endpoint.address, error.kind()) {
-            (Address::Unix(_), Io::NotFound) => (ErrorKind::Unreachable, "there is no such socket; start the engine, or say where it is".to_owned()),
-            (Address::Unix(path), Io::PermissionDenied) => {
-                let group = if path.ends_with("docker.sock") { "; join the group `docker` and log in anew" } else { "" };
-                (ErrorKind::Denied, format!("you may not use that socket{group}"))
-            }
-            (Address::Unix(_), Io::ConnectionRefused) => (ErrorKind::Unreachable, "no engine listens on that socket; start it".to_owned()),
+            (Address::Unix(_), Io::NotFound) => (ErrorKind::Unreachable, "there is no such socket".to_owned()),
+            (Address::Unix(_), Io::PermissionDenied) => (ErrorKind::Denied, "you may not use that socket".to_owned()),
+            (Address::Unix(_), Io::ConnectionRefused) => (ErrorKind::Unreachable, "nobody listens on that socket".to_owned()),
             (Address::Tcp { .. }, Io::ConnectionRefused) => (ErrorKind::Unreachable, "nothing listens there".to_owned()),
             (Address::Tcp { .. }, Io::TimedOut) => (ErrorKind::Unreachable, "no answer in time".to_owned()),
             _ => (ErrorKind::Unreachable, plain(error)),

@@ -98,7 +98,7 @@ impl Endpoint {
 /// [`ErrorKind::Refused`] for an address that can't be read, [`ErrorKind::Unsupported`] for a scheme that isn't ours.
 pub fn parse_address(text: &str, tls: bool) -> Result<Address, EngineError> {
     let bad = |why: &str| Err(EngineError::new(ErrorKind::Refused, format!("`{text}` is not the address of an engine")).because(why));
-    let (scheme, rest) = text.trim().split_once("://").unwrap_or(("tcp", text.trim()));
+    let (scheme, rest) = text.trim().split_once("://").unwrap_or((if text.starts_with('/') { "" } else { "tcp" }, text.trim()));
     match scheme {
         "unix" if rest.starts_with('/') => Ok(Address::Unix(PathBuf::from(rest))),
         "unix" => bad("a socket needs an absolute path, as in `unix:///var/run/docker.sock`"),
@@ -135,6 +135,7 @@ pub fn parse_address(text: &str, tls: bool) -> Result<Address, EngineError> {
             Ok(Address::Ssh { user: user.map(str::to_owned), host: host.to_owned(), port, socket })
         }
         "npipe" => Err(EngineError::new(ErrorKind::Unsupported, format!("`{text}` is a named pipe of Windows, which this system has none of"))),
+        _ if text.starts_with('/') => bad("a socket is written as in `unix:///var/run/docker.sock`"),
         _ => bad("it begins with none of unix://, tcp://, ssh://"),
     }
 }
@@ -221,7 +222,8 @@ impl Surroundings<'_> {
 
     /// Where Docker is when nobody says: the system's socket, then that of a rootless one.
     pub fn docker_by_default(&self) -> Vec<Endpoint> {
-        let rootless = self.var("XDG_RUNTIME_DIR").map(|d| Endpoint::unix(Path::new(d).join("docker.sock"), "rootless Docker")).filter(|e| !e.is_absent());
+        let rootless =
+            self.var("XDG_RUNTIME_DIR").map(|d| Endpoint::unix(Path::new(d).join("docker.sock"), "rootless Docker")).filter(|e| !e.is_absent());
         [Endpoint::unix("/var/run/docker.sock", "the default")].into_iter().chain(rootless).collect()
     }
 

@@ -112,8 +112,10 @@ fn refused(doing: &str, status: u16, message: &str) -> EngineError {
     let low = message.to_ascii_lowercase();
     let has = |needle: &str| low.contains(needle);
     if has("port is already allocated") || has("address already in use") || has("ports are not available") {
-        let port = taken_port(message).map_or_else(|| "a host port".to_owned(), |p| format!("host port {p}"));
-        return EngineError::new(ErrorKind::PortTaken, format!("{port} is already taken: can't {doing}")).because(message);
+        return match taken_port(message) {
+            Some(port) => EngineError::new(ErrorKind::PortTaken, format!("can't {doing}: host port {port} is already taken")),
+            None => EngineError::new(ErrorKind::PortTaken, format!("can't {doing}: a host port is already taken")).because(without_layers(message)),
+        };
     }
     if has("no space left on device") {
         return EngineError::new(ErrorKind::NoSpace, format!("no space left on the engine's disk: can't {doing}")).because(message);
@@ -151,7 +153,12 @@ fn refused(doing: &str, status: u16, message: &str) -> EngineError {
 /// Without the names of the layers of software that hand an error up: what the kernel said is what helps.
 fn without_layers(message: &str) -> &str {
     const LAST: &str = "unable to start container process: ";
-    message.split_once(LAST).map_or(message, |(_, rest)| rest)
+    const NETWORK: &str = "driver failed programming external connectivity on endpoint ";
+    if let Some((_, rest)) = message.split_once(LAST) {
+        return rest;
+    }
+    // The endpoint's name and, in parentheses, its id.
+    message.split_once(NETWORK).and_then(|(_, rest)| rest.split_once("): ")).map_or(message, |(_, rest)| rest)
 }
 
 /// The port in an engine's complaint that it is taken, as `80` or `10.0.0.1:80`; all addresses go without saying.
@@ -194,7 +201,7 @@ mod tests {
             ("Bind for [fd00::1]:443 failed: port is already allocated", "[fd00::1]:443"),
         ] {
             let error = Failure::Refused { status: 500, message: message.to_owned() }.explain("start container a");
-            assert_eq!((error.kind, error.what), (ErrorKind::PortTaken, format!("host port {want} is already taken: can't start container a")));
+            assert_eq!((error.kind, error.what), (ErrorKind::PortTaken, format!("can't start container a: host port {want} is already taken")));
         }
     }
 

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Looks at everything that `wanted` asks for, at once.
 pub async fn observe(client: &Client, quirks: Quirks, api: Api, wanted: &ObserveQuery) -> Result<Observed, EngineError> {
     let project = wanted.project.as_deref();
-    let containers = async { containers(client, quirks, project).await.map_err(|f| f.explain("list containers")) };
+    let containers = async { containers(client, quirks, project, wanted.strangers).await.map_err(|f| f.explain("list containers")) };
     if wanted.containers_only {
         return Ok(Observed { containers: containers.await?, ..Observed::default() });
     }
@@ -122,8 +122,8 @@ struct ListedEndpoint {
     address: String,
 }
 
-async fn containers(client: &Client, quirks: Quirks, project: Option<&str>) -> Result<Vec<Container>, Failure> {
-    let filter = filters(&[("label", &[&of_project(project), label::CONFIG_HASH])]);
+async fn containers(client: &Client, quirks: Quirks, project: Option<&str>, strangers: bool) -> Result<Vec<Container>, Failure> {
+    let filter = if strangers { filters(&[]) } else { filters(&[("label", &[&of_project(project), label::CONFIG_HASH])]) };
     let tail = query("/containers/json", &[("all", "1"), ("filters", &filter)]);
     let listed = client.json::<Vec<ListedContainer>>(Method::GET, &tail, None);
     let (listed, health) = if quirks.health_in_own_list {

@@ -157,7 +157,7 @@ fn a_start_takes_dependencies_along_and_waits_at_their_gates() {
 fn there_must_be_something_to_start() {
     let project = project([svc("a"), svc("b").scaled(0)]);
     let nothing = plan_start(Some(&project), "p", &World::bare().observed, &StartOptions::default(), &nowhere);
-    assert_eq!(faults(nothing), "no-container: service \"a\" has no container to start / create it: up a");
+    assert_eq!(faults(nothing), "no-container: service \"a\" has no container to start / `consort up -d a` creates and starts one");
 }
 
 #[test]
