@@ -128,7 +128,8 @@ fn discover(start: &Path, cwd: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<
         let main = there(&MAIN);
         if main.is_empty() {
             // What can't be looked into may well hold the file that is wanted.
-            if let Err(error) = std::fs::read_dir(directory)
+            let looked = std::fs::read_dir(directory).and_then(|_| std::fs::metadata(directory.join(".")));
+            if let Err(error) = looked
                 && error.kind() == ErrorKind::PermissionDenied
                 && directory == start
             {
