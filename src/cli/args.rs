@@ -563,6 +563,12 @@ pub struct Config {
     /// Print configuration hashes of services: names, comma-separated, or `*`
     #[arg(long, value_name = "SERVICES")]
     pub hash: Option<String>,
+    /// Write behind each value where it comes from
+    #[arg(long)]
+    pub annotate: bool,
+    /// Say why a variable (TAG) or a value (services.web.image) is what it is, and what lost; also as `--format json`
+    #[arg(long, value_name = "VAR|PATH", conflicts_with = "annotate")]
+    pub explain: Option<String>,
     /// Leave variables as they are written
     #[arg(long)]
     pub no_interpolate: bool,

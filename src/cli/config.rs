@@ -5,9 +5,11 @@ use super::args;
 use super::fault::{Fault, usage};
 use crate::exit::Exit;
 use crate::graph;
+use crate::load::explain::explain;
 use crate::load::render::{self, Format};
-use crate::load::{self, Loaded, Request};
+use crate::load::{self, Loaded, Request, annotate};
 use crate::model::Selection;
+use std::sync::Arc;
 
 /// `config`.
 pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Fault> {
@@ -16,6 +18,7 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
     }
     let request = app.request(&args.services).await;
     let request = Request {
+        trace: args.annotate || args.explain.is_some(),
         no_interpolate: args.no_interpolate,
         no_normalize: args.no_normalize,
         no_path_resolution: args.no_path_resolution,
@@ -24,6 +27,12 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
         all_resources: request.all_resources,
         ..request
     };
+    if args.annotate && args.format == "json" {
+        return Err(usage("JSON has no comments: --annotate prints YAML").into());
+    }
+    if let Some(what) = &args.explain {
+        return explained(app, &request, what, args).await;
+    }
     let mut loaded = app.load_request(&request).await?;
     if !args.no_consistency {
         let cycles = graph::check(&loaded.project, &|path| loaded.provenance.nearest(path));
@@ -45,6 +54,26 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
             Ok(Exit::Success)
         }
         None => app.print(&text).await,
+    }
+}
+
+/// Why a variable or a value is what it is. Faults of the files are shown too, but variables are explained all the same.
+async fn explained(app: &mut App, request: &Request, what: &str, args: &args::Config) -> Result<Exit, Fault> {
+    let (story, findings, sources) = match load::load(request) {
+        Ok(loaded) => (explain(what, (&loaded).into()), Vec::new(), loaded.sources),
+        Err(failed) => (explain(what, (&failed).into()), failed.diagnostics, failed.sources),
+    };
+    app.console.set_sources(Arc::new(sources));
+    match story {
+        Ok(story) => {
+            app.console.findings(&findings).await;
+            let text = match args.format.as_str() {
+                "json" => format!("{:#}\n", story.json),
+                _ => story.text,
+            };
+            app.print(&text).await
+        }
+        Err(unknown) => Err(findings.into_iter().chain([*unknown]).collect::<Vec<_>>().into()),
     }
 }
 
@@ -88,6 +117,7 @@ fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
         other => return Err(usage(format!("unknown format {other:?}")).help("it can be `yaml` or `json`").into()),
     };
     Ok(match format {
+        _ if args.annotate => annotate::config(loaded),
         Format::Json if args.variables => render::variables_json(loaded),
         Format::Yaml if args.variables => render::variables(loaded),
         format => render::config(loaded, format),

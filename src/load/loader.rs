@@ -55,7 +55,7 @@ impl<'r> Loader<'r> {
             variables: BTreeMap::new(),
             borrowed: BTreeMap::new(),
             read: BTreeMap::new(),
-            trace: request.trace.then(Trace::default),
+            trace: request.trace.then(|| Trace { shell: request.environment.clone(), ..Trace::default() }),
         }
     }
 

@@ -70,7 +70,7 @@ fn merge_maps(base: Mapping, over: Mapping, shape: &Shape, rule: Merge) -> Mappi
 }
 
 /// Shape and rule of what stands under `key`.
-fn child<'a>(shape: &'a Shape, key: &str, rule: Merge) -> (&'a Shape, Merge) {
+pub(super) fn child<'a>(shape: &'a Shape, key: &str, rule: Merge) -> (&'a Shape, Merge) {
     match shape {
         Shape::Object(object) => object.key(key).map_or((&Shape::Any, Merge::Deep), |k| (&k.shape, k.merge)),
         // The values of a mapping with a rule of its own follow that rule too.
@@ -82,7 +82,7 @@ fn child<'a>(shape: &'a Shape, key: &str, rule: Merge) -> (&'a Shape, Merge) {
     }
 }
 
-fn item_shape(shape: &Shape) -> &Shape {
+pub(super) fn item_shape(shape: &Shape) -> &Shape {
     match shape {
         Shape::List(list) => list.item,
         Shape::Either(shapes) => shapes.iter().find(|s| matches!(s, Shape::List(_))).map_or(&Shape::Any, item_shape),
@@ -138,7 +138,8 @@ pub(super) fn unify(node: &mut Node, shape: &Shape, rule: Merge) {
     }
 }
 
-fn identity_of(item: &Node, identity: Identity) -> Option<String> {
+/// What makes `item` the same as another one, if it has such a thing.
+pub(super) fn identity_of(item: &Node, identity: Identity) -> Option<String> {
     let field = |key: &str| item.get(key).and_then(scalar::text);
     match identity {
         Identity::Text => scalar::text(item),

@@ -15,10 +15,12 @@
 //! A pass pushes what it finds and goes on where meaning allows, so one load reports every fault. Nodes are moved, never
 //! rewritten, so a merged value still points into the file it came from.
 
+pub mod annotate;
 mod canonical;
 mod check;
 mod consistency;
 pub mod dotenv;
+pub mod explain;
 mod find;
 pub mod interpolate;
 pub mod keys;
@@ -78,6 +80,8 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     };
     let files: Vec<_> = found.files.iter().map(|f| (f.clone(), None)).collect();
     if let Some(trace) = &mut loader.trace {
+        trace.project_name = Some(name.clone());
+        trace.directory = found.environment.get("PWD").cloned();
         trace.environments.push(trace::Environment { settings: std::mem::take(&mut found.settings), ..trace::Environment::default() });
     }
     let root = loader.set(&files, &level);

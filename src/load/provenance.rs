@@ -52,18 +52,18 @@ impl Provenance {
         &self.root
     }
 
-    fn find(&self, path: &KeyPath) -> Option<Place<'_>> {
+    fn place(&self, path: &KeyPath) -> Option<Place<'_>> {
         path.0.iter().try_fold(Place::Item(&self.root), Place::step)
     }
 
     /// The place of the key at `path`; of the value where there is no key (items of a list).
     pub fn key(&self, path: &KeyPath) -> Option<Span> {
-        self.find(path).map(Place::key)
+        self.place(path).map(Place::key)
     }
 
     /// The place of the value at `path`.
     pub fn value(&self, path: &KeyPath) -> Option<Span> {
-        self.find(path).map(|p| p.node().span)
+        self.place(path).map(|p| p.node().span)
     }
 
     /// The place of the key at `path`, or of the nearest key above it: never nothing while the document has a place.
@@ -80,7 +80,12 @@ impl Provenance {
 
     /// The variables whose values stand in the scalar at `path`.
     pub fn variables(&self, path: &KeyPath) -> &[String] {
-        self.find(path).map_or(&[], |p| &p.node().variables)
+        self.place(path).map_or(&[], |p| &p.node().variables)
+    }
+
+    /// The value at `path`, in canonical form.
+    pub fn find(&self, path: &KeyPath) -> Option<&Node> {
+        self.place(path).map(Place::node)
     }
 }
 

@@ -6,6 +6,7 @@ use super::interpolate::{self, Lookup, Operator, Part};
 use super::trail::Trail;
 use crate::diag::{KeyPath, SourceMap, Span};
 use crate::yaml::{Node, Value};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// How deep arguments of expressions are followed.
@@ -22,6 +23,12 @@ pub struct Trace {
     pub mentions: Vec<Mention>,
     /// Entries that another entry of the same mapping or list hides.
     pub hidden: Vec<Hidden>,
+    /// The environment of the process.
+    pub shell: BTreeMap<String, String>,
+    /// The working directory, which `PWD` says if nobody else does.
+    pub directory: Option<String>,
+    /// The name of the project.
+    pub project_name: Option<String>,
     /// Where the name of the project comes from, if not from a file: `--project-name`, `COMPOSE_PROJECT_NAME`, the folder.
     pub name_from: Option<String>,
     /// Layers of the base services of the document that is being read.
@@ -134,7 +141,35 @@ pub enum Outcome {
     Unread,
 }
 
+/// Where the value of a variable comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From<'t> {
+    /// The environment of the process.
+    Shell(&'t str),
+    /// An env file.
+    File(&'t Setting),
+    /// It is the name of the project.
+    ProjectName,
+    /// It is the working directory.
+    Directory,
+}
+
 impl Trace {
+    /// Where the variable gets its value from in the environment of this number, if it has one.
+    pub fn winner(&self, name: &str, environment: usize) -> Option<From<'_>> {
+        let here = self.environments.get(environment)?;
+        let outer = match here.outer {
+            // Numbers of outer environments are smaller: this ends.
+            Some(outer) if outer < environment => self.winner(name, outer),
+            Some(_) => None,
+            None if name == "COMPOSE_PROJECT_NAME" => Some(From::ProjectName),
+            None => self.shell.get(name).map(|v| From::Shell(v)),
+        };
+        let own = || here.settings.iter().find(|s| s.name == name).map(From::File);
+        let directory = || (name == "PWD" && here.outer.is_none()).then_some(From::Directory);
+        outer.or_else(own).or_else(directory)
+    }
+
     /// The variables that `node` mentions and what they give; to be called before it is interpolated.
     pub(super) fn mention(&mut self, node: &Node, at: &Trail<'_>, sources: &SourceMap, lookup: Lookup<'_>, environment: usize) {
         match &node.value {
