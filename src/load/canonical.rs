@@ -4,6 +4,7 @@ use super::check::takes;
 use super::keys::{Form, Object, Shape};
 use super::trace::Hidden;
 use super::trail::Trail;
+use super::unknown::Unknown;
 use super::{scalar, short};
 use crate::diag::{Diagnostic, SourceMap, Span};
 use crate::yaml::{Entry, Mapping, Node, Value};
@@ -16,11 +17,19 @@ pub(super) struct Canonical<'a> {
     pub uninterpolated: bool,
     /// Items that others of the same name hide.
     pub hidden: &'a mut Vec<Hidden>,
+    /// Scalars that may say anything. They stay as they are; items of lists go, so that lists have only what is known.
+    pub unknown: &'a Unknown,
 }
 
 impl Canonical<'_> {
     /// Makes the value at `at` canonical. What the check refused is left as it is.
     pub(super) fn value(&mut self, node: &mut Node, shape: &Shape, form: Form, at: &Trail<'_>) {
+        if self.unknown.is(node) {
+            return;
+        }
+        if let Value::Seq(items) = &mut node.value {
+            items.retain(|item| !self.unknown.is(item));
+        }
         self.reform(node, form, at);
         let shape = match shape {
             Shape::Either(shapes) => shapes.iter().find(|s| takes(s, node)).unwrap_or(&Shape::Any),

@@ -6,6 +6,7 @@
 use super::keys::{Form, Format, Kinds, List, MapOf, Merge, Names, Object, Scalar, Shape};
 use super::scalar;
 use super::trail::Trail;
+use super::unknown::Unknown;
 use crate::diag::{Diagnostic, Span, did_you_mean};
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 
@@ -14,12 +15,14 @@ pub(super) struct Checker<'a> {
     pub diagnostics: &'a mut Vec<Diagnostic>,
     /// Expressions are still in the text, so scalars with a `$` say anything.
     pub uninterpolated: bool,
+    /// Scalars that may say anything.
+    pub unknown: &'a Unknown,
 }
 
 impl Checker<'_> {
     /// Checks the value at `at`. Lists that are freed of duplicates anyway may have some (`deduplicated`).
     pub(super) fn value(&mut self, node: &Node, shape: &Shape, at: &Trail<'_>, deduplicated: bool) {
-        if node.tag == Some(Tag::Reset) {
+        if node.tag == Some(Tag::Reset) || self.unknown.is(node) {
             return;
         }
         match shape {
@@ -49,7 +52,7 @@ impl Checker<'_> {
         }
         if list.unique && !deduplicated {
             let mut seen = std::collections::BTreeMap::new();
-            for item in items {
+            for item in items.iter().filter(|i| !self.unknown.is(i)) {
                 let Some(text) = scalar::text(item) else { continue };
                 if let Some(first) = seen.insert(text.clone(), item.span) {
                     self.diagnostics.push(

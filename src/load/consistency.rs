@@ -1,29 +1,37 @@
 //! Whether a project makes sense as a whole: references lead somewhere, and no two keys contradict each other.
 
 use super::provenance::Provenance;
+use super::unknown::Unknown;
 use crate::diag::{Diagnostic, KeyPath, Span, did_you_mean};
 use crate::model::{MountType, Project, Service};
 use std::collections::BTreeMap;
 
-/// Faults of the enabled services and of the resources. `faulty` services have faults already that others would only
-/// follow from.
-pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str) -> bool) -> Vec<Diagnostic> {
-    let mut check = Check { project, places, faults: Vec::new() };
-    for service in project.services.values().filter(|s| !faulty(&s.name)) {
+/// Faults of the enabled services and of the resources. Of `faulty` services no more is judged than stands by itself; what
+/// hangs on an `unknown` scalar is not judged at all.
+pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str) -> bool, unknown: &Unknown) -> Vec<Diagnostic> {
+    let mut check = Check { project, places, unknown, faults: Vec::new() };
+    for service in project.services.values() {
         let at = KeyPath::of(["services", service.name.as_str()]);
-        check.origin(service, &at);
+        let whole = !faulty(&service.name);
+        if whole {
+            check.image(service, &at);
+            check.targets(service, &at);
+        }
+        check.build(service, &at);
         check.references(service, &at);
         check.numbers(service, &at);
-        check.targets(service, &at);
     }
     check.container_names();
     check.resources();
+    let known = |d: &Diagnostic| !d.span.iter().chain(d.related.iter().map(|(span, _)| span)).any(|span| unknown.holds(*span));
+    check.faults.retain(known);
     check.faults
 }
 
 struct Check<'a> {
     project: &'a Project,
     places: &'a Provenance,
+    unknown: &'a Unknown,
     faults: Vec<Diagnostic>,
 }
 
@@ -36,11 +44,15 @@ impl Check<'_> {
     }
 
     /// Where an image comes from.
-    fn origin(&mut self, service: &Service, at: &KeyPath) {
+    fn image(&mut self, service: &Service, at: &KeyPath) {
         let name = &service.name;
         if service.image.is_empty() && service.build.is_none() && service.provider.is_none() {
             self.fault("no-image", at, format!("the service {name:?} has neither `image` nor `build`"), "add `image: …`");
         }
+    }
+
+    fn build(&mut self, service: &Service, at: &KeyPath) {
+        let name = &service.name;
         let Some(build) = &service.build else { return };
         let at = at.key("build");
         if !build.dockerfile.is_empty() && !build.dockerfile_inline.is_empty() {
@@ -256,6 +268,9 @@ impl Check<'_> {
         let mut seen: BTreeMap<&str, &Service> = BTreeMap::new();
         for service in self.project.services.values().filter(|s| !s.container_name.is_empty()) {
             let at = |s: &Service| KeyPath::of(["services", s.name.as_str(), "container_name"]);
+            if self.is_unknown(&["services", &service.name, "container_name"]) {
+                continue;
+            }
             if let Some(first) = seen.insert(&service.container_name, service) {
                 let place: Option<Span> = self.places.nearest(&at(first));
                 let message = format!("{:?} and {:?} want the same container name, {:?}", first.name, service.name, service.container_name);
@@ -264,6 +279,12 @@ impl Check<'_> {
                     .extend(place.map(|s| (s, "the other one".to_owned())));
             }
         }
+    }
+
+    /// The value at the path has a scalar inside of which nothing is known.
+    fn is_unknown(&self, keys: &[&str]) -> bool {
+        let node = keys.iter().try_fold(self.places.root(), |node, key| node.get(key));
+        node.is_some_and(|node| self.unknown.inside(node))
     }
 
     fn resources(&mut self) {
@@ -295,7 +316,7 @@ impl Check<'_> {
                 let place = self.places.key(&first);
                 let message = format!("`{at}` has both `{}` and `{}`", said[0], said[1]);
                 self.fault("conflict", &second, message, "take one of them out").related.extend(place.map(|s| (s, "the other one".to_owned())));
-            } else if said.is_empty() && !elsewhere {
+            } else if said.is_empty() && !elsewhere && !self.is_unknown(&[section, key]) {
                 self.fault("missing-key", &at, format!("`{at}` doesn't say where it comes from"), format!("add one of {all}, or `external: true`"));
             }
         }

@@ -223,13 +223,16 @@ fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result:
 /// What was a string stays one: `"${N}"` and `${N}` are cast where the format wants a number. Unset variables (once for
 /// each place) and faults are reported at the exact expression where it stands in the file as it is, otherwise at the
 /// scalar.
-pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let mut state = Walk { sources, lookup, diagnostics, reported: BTreeSet::new(), left_out: 0 };
+///
+/// Returns the places of the scalars that have a fault and stay as they are written: nothing is known of what they say.
+pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) -> BTreeSet<Span> {
+    let mut state = Walk { sources, lookup, diagnostics, reported: BTreeSet::new(), left_out: 0, unknown: BTreeSet::new() };
     walk(node, &mut state);
     if state.left_out > 0 {
         let what = format!("{} more findings about variables are left out", state.left_out);
-        diagnostics.push(Diagnostic::warning("more-findings", what).at(node.span));
+        state.diagnostics.push(Diagnostic::warning("more-findings", what).at(node.span));
     }
+    state.unknown
 }
 
 /// The warning that a variable is unset and has no default.
@@ -253,6 +256,7 @@ struct Walk<'a> {
     /// A value that is used through aliases has one place, and one is enough to say so.
     reported: BTreeSet<(Span, String)>,
     left_out: usize,
+    unknown: BTreeSet<Span>,
 }
 
 fn walk(node: &mut Node, state: &mut Walk<'_>) {
@@ -268,6 +272,7 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
                 node.variables = found.variables;
             }
             Err(error) => {
+                state.unknown.insert(node.span);
                 let range = error.range.clone();
                 state.report(malformed(error), node.span, text, range);
             }

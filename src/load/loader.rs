@@ -10,6 +10,7 @@ use super::paths::{Paths, map_mut};
 use super::request::Request;
 use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
 use super::trail::Trail;
+use super::unknown::Unknown;
 use crate::diag::{Diagnostic, KeyPath, SourceMap, Span, did_you_mean};
 use crate::yaml::{self, Mapping, Node, Value};
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub(super) struct Loader<'r> {
     pub variables: BTreeMap<String, Variable>,
     /// Values of variables that included secrets and configs name, from the environment of the file that includes them.
     pub borrowed: BTreeMap<String, String>,
+    /// Scalars with faulty expressions.
+    pub unknown: Unknown,
     /// Documents of files that were read, as written.
     read: BTreeMap<PathBuf, Vec<Node>>,
     /// What was met on the way, if that is wanted.
@@ -54,6 +57,7 @@ impl<'r> Loader<'r> {
             diagnostics: Vec::new(),
             variables: BTreeMap::new(),
             borrowed: BTreeMap::new(),
+            unknown: Unknown::default(),
             read: BTreeMap::new(),
             trace: request.trace.then(|| Trace { shell: request.environment.clone(), ..Trace::default() }),
         }
@@ -178,11 +182,12 @@ impl<'r> Loader<'r> {
         }
         let uninterpolated = self.request.no_interpolate;
         if !uninterpolated {
-            interpolate::interpolate(node, &self.sources, &lookup, &mut self.diagnostics);
+            let unknown = interpolate::interpolate(node, &self.sources, &lookup, &mut self.diagnostics);
+            self.unknown.add(unknown);
         }
-        Checker { diagnostics: &mut self.diagnostics, uninterpolated }.value(node, shape, at, false);
+        Checker { diagnostics: &mut self.diagnostics, uninterpolated, unknown: &self.unknown }.value(node, shape, at, false);
         let mut hidden = Vec::new();
-        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden }.value(
+        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden, unknown: &self.unknown }.value(
             node,
             shape,
             Form::AsIs,
@@ -199,6 +204,9 @@ impl<'r> Loader<'r> {
             let list = item.get(key).and_then(Node::as_seq).unwrap_or_default();
             list.iter().filter_map(|n| Some((n.as_str()?.to_owned(), n.span))).collect()
         };
+        if ["path", "project_directory", "env_file"].iter().filter_map(|key| item.get(key)).any(|node| self.unknown.inside(node)) {
+            return None;
+        }
         let mut files = Vec::new();
         for (path, span) in texts("path") {
             if find::is_remote(&path) {
@@ -328,7 +336,7 @@ impl<'r> Loader<'r> {
             Value::Map(map) => map.remove("extends").map(|e| e.value),
             _ => None,
         };
-        let Some(extends) = extends else {
+        let Some(extends) = extends.filter(|e| !self.unknown.inside(e)) else {
             self.trace_base(&own, chain);
             return Some(own);
         };

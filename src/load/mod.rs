@@ -38,6 +38,7 @@ mod short;
 pub mod trace;
 mod trail;
 mod unhonoured;
+mod unknown;
 pub mod words;
 
 pub use provenance::Provenance;
@@ -120,10 +121,16 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         let spans = spans_of_services(provenance.root());
         let errors: Vec<Span> = loader.diagnostics.iter().filter(|d| d.is_error()).filter_map(|d| d.span).collect();
         let faulty = |service: &str| {
+            // A scalar of which nothing is known is no fault to follow from.
+            let mut faults = errors.iter().filter(|e| !loader.unknown.holds(**e));
             let own = spans.get(service);
-            own.is_some_and(|own| errors.iter().any(|e| own.get(&e.source).is_some_and(|(start, end)| (*start..=*end).contains(&e.start))))
+            own.is_some_and(|own| faults.any(|e| own.get(&e.source).is_some_and(|(start, end)| (*start..=*end).contains(&e.start))))
         };
-        loader.diagnostics.extend(consistency::check(&project, &provenance, &faulty));
+        let mut faults = consistency::check(&project, &provenance, &faulty, &loader.unknown);
+        // One fault at one place is enough.
+        let overlap = |a: Span, b: &Span| a.source == b.source && a.start < b.end && b.start < a.end;
+        faults.retain(|fault| !fault.span.is_some_and(|span| errors.iter().any(|e| overlap(span, e))));
+        loader.diagnostics.extend(faults);
     }
     if loader.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(failed(loader, false));
@@ -226,7 +233,7 @@ fn project_name(loader: &mut Loader<'_>, found: &find::Found) -> Option<String> 
     }
     if let Some(mut name) = written {
         if !loader.request.no_interpolate {
-            interpolate::interpolate(&mut name, &loader.sources, &|v| found.environment.get(v).cloned(), &mut loader.diagnostics);
+            _ = interpolate::interpolate(&mut name, &loader.sources, &|v| found.environment.get(v).cloned(), &mut loader.diagnostics);
         }
         let text = name.as_str().unwrap_or_default();
         let normal = if loader.request.no_normalize { text.to_owned() } else { find::normal_name(text) };

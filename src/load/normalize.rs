@@ -265,7 +265,7 @@ impl Loader<'_> {
     ) -> indexmap::IndexMap<String, Entry> {
         let nothing = indexmap::IndexMap::new();
         let Some(node) = file.get("path") else { return nothing };
-        let Some(path) = node.as_str() else { return nothing };
+        let Some(path) = node.as_str().filter(|_| !self.unknown.is(node)) else { return nothing };
         let required = file.get("required").and_then(scalar::boolean).unwrap_or(true);
         if !required && !Path::new(path).exists() {
             return nothing;
@@ -303,7 +303,7 @@ impl Loader<'_> {
             let Some(files) = service.entry("label_file").cloned() else { continue };
             let mut found: indexmap::IndexMap<String, Entry> = indexmap::IndexMap::new();
             for (i, file) in files.value.as_seq().unwrap_or_default().iter().enumerate() {
-                let Some(path) = file.as_str() else { continue };
+                let Some(path) = file.as_str().filter(|_| !self.unknown.is(file)) else { continue };
                 let services = Trail::ROOT.key("services");
                 let service_at = services.key(&name);
                 let list = service_at.key("label_file");
