@@ -79,6 +79,8 @@ struct Frame {
     in_brackets: bool,
     properties: Properties,
     content: Content,
+    /// The finding that says that this is the outer pair of `{{ }}`.
+    template: Option<usize>,
 }
 
 enum Content {
@@ -97,7 +99,8 @@ enum Key {
 impl Builder {
     pub(super) fn new(source: SourceId, text: &str) -> Self {
         let names = text.split('*').skip(1).filter_map(|s| s.split([' ', '\t', '\r', '\n', ',', '[', ']', '{', '}']).next());
-        let mentioned = if text.contains('&') { names.map(String::from).collect() } else { BTreeSet::new() };
+        let mentioned =
+            if text.contains('&') { names.flat_map(|n| [n, n.trim_end_matches(':')]).map(String::from).collect() } else { BTreeSet::new() };
         Self {
             source,
             documents: Vec::new(),
@@ -202,7 +205,7 @@ impl Builder {
             }
         }
         let content = if is_mapping { Content::Map { entries: Vec::new(), merges: Vec::new(), key: None } } else { Content::Seq(Vec::new()) };
-        self.stack.push(Frame { start, in_brackets, properties, content });
+        self.stack.push(Frame { start, in_brackets, properties, content, template: None });
     }
 
     /// Ends the innermost collection. `range` is that of the closing bracket, or empty where there is none.
@@ -210,6 +213,9 @@ impl Builder {
         let Some(frame) = self.stack.pop() else { return };
         self.reach(range);
         let span = Span::new(self.source, frame.start, self.last.end.max(frame.start));
+        if let Some(finding) = frame.template.and_then(|index| self.diagnostics.get_mut(index)) {
+            finding.span = Some(span);
+        }
         let value = match frame.content {
             Content::Seq(mut items) => {
                 items.shrink_to_fit();
@@ -268,12 +274,25 @@ impl Builder {
         self.reach(range);
         let span = self.span(range);
         let found = did_you_mean(name, self.names.keys().map(String::as_str));
-        let help = match (name.strip_suffix(':'), found) {
-            (Some(name), _) if self.names.contains_key(name) => format!("put a blank before the colon: `*{name} :`"),
-            (_, Some(near)) => format!("did you mean `*{near}`?"),
-            _ => format!("define `&{name}` at an earlier value, or put quotes around text that begins with `*`"),
+        let glued = name.strip_suffix(':').and_then(|name| Some((name, self.anchors.get(self.names.get(name)?)?)));
+        let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        let missing = format!("no anchor `&{name}` stands before this alias");
+        let (what, help) = match (glued, found) {
+            (Some((name, anchor)), _) => {
+                let what = format!("`*{name}:` is read as an alias with a colon in its name");
+                let help = match anchor.node.value {
+                    Value::Map(_) => format!("write `<<: *{name}` to take over the keys of `&{name}`"),
+                    _ => format!("put a blank before the colon: `*{name} :`"),
+                };
+                (what, help)
+            }
+            (None, Some(near)) => (missing, format!("did you mean `*{near}`?")),
+            (None, None) if word => (missing, format!("define `&{name}` at an earlier value; if it is meant as text, quote it: \"*{name}\"")),
+            (None, None) => {
+                (format!("`*{name}` is read as an alias, and there is no anchor `&{name}`"), format!("if it is meant as text, quote it: \"*{name}\""))
+            }
         };
-        self.report(Diagnostic::error("unknown-anchor", format!("no anchor `&{name}` stands before this alias")).at(span).help(help));
+        self.report(Diagnostic::error("unknown-anchor", what).at(span).help(help));
         self.place_failed(span);
     }
 
@@ -349,10 +368,18 @@ impl Builder {
         let kind = value.kind();
         let text = match value {
             Value::String(text) => return Key::Plain(text, span),
+            Value::Map(_) if self.stack.last().is_some_and(|frame| frame.in_brackets && frame.start + 1 == span.start as usize) => {
+                // `{{ name }}`: shown with both pairs of braces, when the outer one ends.
+                let help = "put the value in quotes if the braces are meant; if this is a template, render it first";
+                self.report(Diagnostic::error("non-string-key", "`{{ }}` is read as a mapping in a mapping").at(span).help(help));
+                let index = self.diagnostics.len() - 1;
+                if let Some(frame) = self.stack.last_mut() {
+                    frame.template = Some(index);
+                }
+                return Key::Unusable;
+            }
             Value::Seq(_) | Value::Map(_) => {
-                let template = matches!(&value, Value::Map(m) if m.iter().all(|e| e.key.starts_with('.')));
-                let help = if template { "put quotes around the template: \"{{…}}\"" } else { "put quotes around the key" };
-                self.report(Diagnostic::error("non-string-key", format!("{kind} can't be a key")).at(span).help(help));
+                self.report(Diagnostic::error("non-string-key", format!("{kind} can't be a key")).at(span).help("put quotes around the key"));
                 return Key::Unusable;
             }
             value => written.unwrap_or_else(|| plain_text(&value)),
@@ -374,13 +401,17 @@ impl Builder {
         for run in order.chunk_by(|a, b| entries[*a].key == entries[*b].key) {
             for again in &run[1..] {
                 let Entry { key, key_span, .. } = &entries[*again];
-                self.report(
-                    Diagnostic::error("duplicate-key", format!("the key `{key}` stands twice in this mapping"))
-                        .at(*key_span)
-                        .related(entries[run[0]].key_span, "first here")
-                        .help("remove one of them, or join their values under one"),
-                );
                 twice.insert(*again);
+                if *again != run[1] {
+                    continue;
+                }
+                let times = if run.len() == 2 { "twice".to_owned() } else { format!("{} times", run.len()) };
+                let mut fault = Diagnostic::error("duplicate-key", format!("the key `{key}` stands {times} in this mapping"))
+                    .at(*key_span)
+                    .related(entries[run[0]].key_span, "first here")
+                    .help("keep one of them, or join their values under one");
+                fault.related.extend(run[2..].iter().map(|more| (entries[*more].key_span, "and here".to_owned())));
+                self.report(fault);
             }
         }
         if !twice.is_empty() {
@@ -405,10 +436,24 @@ impl Builder {
                         }
                     }
                 }
+                Value::Seq(items) => {
+                    let odd = items.iter().find(|item| !matches!(item.value, Value::Map(_)));
+                    let (span, kind) = odd.map_or((key_span, "a list"), |item| (item.span, item.value.kind()));
+                    self.report(
+                        Diagnostic::error("merge-key", format!("the merge key `<<` takes mappings, not {kind}"))
+                            .at(span)
+                            .help("name mappings by alias: `<<: [*a, *b]`"),
+                    );
+                }
+                Value::String(name) if self.names.contains_key(&name) => self.report(
+                    Diagnostic::error("merge-key", "the merge key `<<` takes a mapping, not a string")
+                        .at(node.span)
+                        .help(format!("write `<<: *{name}`")),
+                ),
                 // An alias that failed has been reported.
                 Value::Null if self.diagnostics.last().is_some_and(|d| d.span == Some(node.span)) => {}
                 other => self.report(
-                    Diagnostic::error("merge-key", format!("the merge key `<<` takes a mapping or a list of mappings, not {}", other.kind()))
+                    Diagnostic::error("merge-key", format!("the merge key `<<` takes a mapping, not {}", other.kind()))
                         .at(key_span)
                         .help("name mappings by alias: `<<: *name`; for a plain key put `\"<<\"` in quotes"),
                 ),

@@ -163,11 +163,27 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
                 if lines > 1 { format!("replace the tabs with spaces; {lines} lines have some") } else { "replace the tab with spaces".into() };
             error("a tab stands in the indentation, where YAML takes only spaces".into(), context.span(range), help)
         }
-        Fault::Start(c) if c.is_control() || ('\u{80}'..'\u{a0}').contains(c) || *c == '\u{feff}' => error(
-            format!("the character U+{:04X} must not stand in YAML", u32::from(*c)),
-            context.one(at),
-            "remove it; inside double quotes it can be written as an escape".into(),
-        ),
+        Fault::Start(c) if c.is_control() || ('\u{80}'..'\u{a0}').contains(c) || *c == '\u{feff}' => {
+            // The parser may stop where the value begins.
+            let at = text[at..].find(*c).map_or(at, |i| at + i);
+            let (name, help) = match c {
+                '\0' => ("a null character (U+0000)".to_owned(), "remove it".to_owned()),
+                '\u{feff}' => {
+                    ("a byte order mark (U+FEFF)".to_owned(), "remove it: it is invisible in most editors, and may only begin a file".to_owned())
+                }
+                c => {
+                    let code = u32::from(*c);
+                    (format!("the control character U+{code:04X}"), format!("remove it, or write `\\x{code:02x}` inside double quotes"))
+                }
+            };
+            error(format!("{name} must not stand in YAML"), context.one(at), help)
+        }
+        Fault::Start('%') if text[..at].ends_with('{') => {
+            let what = "this line is of a template language, and Compose files are read as they are";
+            Diagnostic::error("template", what)
+                .at(context.span(at - 1..context.line(at).end.max(at)))
+                .help("render the template first, and name the file that comes out")
+        }
         Fault::Start(c) => {
             let value = context.slice(context.rest());
             let help = format!("put the value in quotes: {}", quoted(value));
@@ -178,8 +194,11 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::NoColon => {
             let range = context.content(at);
             let line = context.slice(range.clone());
+            if let Some(found) = flush_block(context).or_else(|| missing_dash(context)) {
+                return found;
+            }
             match glued(line) {
-                Some(spaced) => error("a blank is missing after the colon".into(), context.span(range), format!("write `{spaced}`")),
+                Some((what, spaced)) => error(what.into(), context.span(range), format!("write `{spaced}`")),
                 None => error(
                     format!("`{}` is no key: it has no colon", brief(line)),
                     context.span(range),
@@ -202,7 +221,12 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::AfterQuote => after_quote(context),
         Fault::Unclosed(open) => error(format!("`{open}` is never closed"), context.one(at), format!("add `{}`", partner(*open))),
         Fault::Mismatched { open, close } => {
-            error(format!("`{open}` is closed by `{close}`"), context.one(at), format!("write `{}` instead of `{close}`", partner(*open)))
+            let message = format!("`{open}` is closed by `{close}`");
+            let help = format!("write `{}` instead of `{close}`", partner(*open));
+            match wrong_partner(text, at, *close) {
+                Some(wrong) => error(message, context.one(wrong), help).related(context.one(at), "opened here"),
+                None => error(message, context.one(at), help),
+            }
         }
         Fault::Misplaced => error(
             "a closing bracket that nothing opened".into(),
@@ -214,11 +238,12 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
             let c = if text[at..].starts_with('&') { '&' } else { '*' };
             let what = if c == '&' { "an anchor" } else { "an alias" };
             let value = context.slice(context.rest());
-            error(
-                format!("`{c}` begins {what}, and its name is missing"),
-                context.one(at),
-                format!("if it is meant as text, quote it: {}", quoted(value)),
-            )
+            let help = if value == "&" && context.content(at).end == at + 1 {
+                "write a name behind it: `&name`".to_owned()
+            } else {
+                format!("if it is meant as text, quote it: {}", quoted(value))
+            };
+            error(format!("`{c}` begins {what}, and its name is missing"), context.one(at), help)
         }
         Fault::Escape => {
             let (range, found) = bad_escape(context);
@@ -269,20 +294,93 @@ pub(super) fn explain(fault: &Fault, context: &Context<'_>) -> Diagnostic {
         Fault::NoValue => {
             error("a value is missing here".into(), context.one(at), "check the indentation and the quotes here and on the line above".into())
         }
+        Fault::Other(_) if unclosed_above(context).is_some() => separator(context, ']'),
         Fault::Other(what) => error(what.clone(), context.one(at), "check the indentation and the quotes here and on the line above".into()),
     }
 }
 
-/// `key:value` as `key: value`, if that is what `line` looks like.
-fn glued(line: &str) -> Option<String> {
-    let (key, value) = line.split_once(':')?;
-    let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    (word && !value.is_empty() && !value.starts_with([' ', '/'])).then(|| format!("{key}: {value}"))
+/// What is wrong with `key:value` or `key = value`, if that is what `line` looks like, and `key: value`.
+fn glued(line: &str) -> Option<(&'static str, String)> {
+    let word = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    if let Some((key, value)) = line.split_once(':')
+        && word(key)
+        && !value.is_empty()
+        && !value.starts_with([' ', '/'])
+    {
+        return Some(("a blank is missing after the colon", format!("{key}: {value}")));
+    }
+    let (key, value) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()))?;
+    (word(key) && !value.is_empty()).then(|| ("an equals sign stands where a colon belongs", format!("{key}: {value}")))
+}
+
+/// The text of a block scalar that isn't indented deeper than its key.
+fn flush_block(context: &Context<'_>) -> Option<Diagnostic> {
+    let above = context.content(context.line(context.at).start.checked_sub(1)?);
+    let (key, mark) = context.slice(above).split_once(": ")?;
+    let mark = mark.trim();
+    if !mark.starts_with(['|', '>']) || mark.len() > 3 {
+        return None;
+    }
+    let message = format!("the text of `{key}` is not indented deeper than `{key}`");
+    let range = context.content(context.at);
+    Some(Diagnostic::error("yaml-syntax", message).at(context.span(range)).help("indent every line of the text by two more spaces"))
+}
+
+/// A line that stands right below the dashes of a list and has none.
+fn missing_dash(context: &Context<'_>) -> Option<Diagnostic> {
+    let range = context.content(context.at);
+    let above = context.content(context.line(context.at).start.checked_sub(1)?);
+    let indent = |at: usize| at - context.line(at).start;
+    if !context.slice(above.clone()).starts_with("- ") || indent(above.start) != indent(range.start) {
+        return None;
+    }
+    let item = brief(context.slice(range.clone()));
+    Some(Diagnostic::error("yaml-syntax", "a list item has no dash").at(context.span(range)).help(format!("write `- {item}`")))
+}
+
+/// The first bracket behind the one at `open` that should be its partner and isn't.
+fn wrong_partner(text: &str, open: usize, close: char) -> Option<usize> {
+    let mut quote = None;
+    let mut depth = 0_usize;
+    for (i, c) in text[open..].char_indices() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return (c == close).then_some(open + i);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A bracket of a line above that is still open where a key follows that isn't indented deeper than its line.
+fn unclosed_above(context: &Context<'_>) -> Option<Diagnostic> {
+    let open = context.bracket.filter(|_| context.in_brackets)?;
+    let (line, above) = (context.content(context.at), context.content(open));
+    let indent = |at: usize| at - context.line(at).start;
+    let key = context.slice(line.clone()).split_once(':').map(|(key, _)| key)?;
+    if context.line(open) == context.line(context.at) || indent(line.start) > indent(above.start) || key.contains(['"', '\'', ',', ']', '}']) {
+        return None;
+    }
+    let bracket = context.text[open..].chars().next()?;
+    let close = partner(bracket);
+    let found = Diagnostic::error("yaml-syntax", format!("`{bracket}` is never closed")).at(context.one(open));
+    Some(found.related(context.span(line.start..line.start + key.len()), "a key follows").help(format!("add `{close}`")))
 }
 
 /// A colon behind a plain value: a value with a colon in it, or a key that the line above has swallowed.
 fn colon(context: &Context<'_>) -> Diagnostic {
     let at = context.at;
+    if let Some(found) = unclosed_above(context) {
+        return found;
+    }
     let error = |message: String, range: Range<usize>, help: String| Diagnostic::error("yaml-syntax", message).at(context.span(range)).help(help);
     let value = context.last.clone();
     let end = context.content(at).end.max(at);
@@ -304,7 +402,7 @@ fn colon(context: &Context<'_>) -> Diagnostic {
     let above = value.start..above.end.max(value.start);
     let above_text = context.slice(above.clone());
     match glued(above_text) {
-        Some(spaced) => error("a blank is missing after the colon".into(), above, format!("write `{spaced}`")),
+        Some((what, spaced)) => error(what.into(), above, format!("write `{spaced}`")),
         None => {
             let name = brief(above_text);
             error(format!("`{name}` is no key: it has no colon"), above, format!("write `{name}:`"))
@@ -335,9 +433,22 @@ fn misplaced_line(context: &Context<'_>, expected: &str) -> Diagnostic {
     let indent = content.start - context.line(at).start;
     let dash = line == "-" || line.starts_with("- ");
     if !dash && at > content.start {
-        let range = context.span(at..content.end.max(at));
-        let error = Diagnostic::error("yaml-syntax", "text follows a value that is complete").at(range);
-        return error.help("put the whole value in quotes, or remove the text");
+        let range = at..content.end.max(at);
+        let text = context.slice(range.clone());
+        let error = Diagnostic::error("yaml-syntax", "text follows a value that is complete").at(context.span(range));
+        let last = context.slice(context.last.clone());
+        let inside = last.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+        return match inside.filter(|i| !i.contains(['"', '\\']) && context.last.end == at && !text.contains(['"', '\\'])) {
+            Some(inside) => error.help(format!("put the whole value in quotes: \"{inside}{text}\"")),
+            None => error.help("put the whole value in quotes, or remove the text"),
+        };
+    }
+    // `*base` alone, where `<<: *base` is meant.
+    let last = context.slice(context.last.clone());
+    if last.starts_with('*') && !last.contains(char::is_whitespace) && context.content(context.last.start) == context.last {
+        return Diagnostic::error("yaml-syntax", format!("`{last}` stands alone where keys stand"))
+            .at(context.span(context.last.clone()))
+            .help(format!("write `<<: {last}` to take over the keys of its value"));
     }
     let (mut inner, mut outer) = (None, None);
     let mut smallest = usize::MAX;
@@ -363,21 +474,28 @@ fn misplaced_line(context: &Context<'_>, expected: &str) -> Diagnostic {
     };
     match (&inner, &outer) {
         (Some(inner), Some(outer)) if outer.0 < indent => {
-            error("the indentation of this line fits no line above".into(), format!("indent it {}, or {}", like(inner), like(outer)))
+            // An item goes with items, a key with keys.
+            let fits = |(_, name): &(usize, String)| name.starts_with("- ") == dash;
+            let help = match (fits(inner), fits(outer)) {
+                (true, false) => format!("indent it {}", like(inner)),
+                (false, true) => format!("indent it {}", like(outer)),
+                _ => format!("indent it {}, or {}", like(inner), like(outer)),
+            };
+            error("the indentation of this line fits no line above".into(), help)
         }
         (Some(inner), None) => error("the indentation of this line fits no line above".into(), format!("indent it {}", like(inner))),
         _ if dash => error(
             format!("a list item stands where {expected} was expected"),
             match &inner {
                 Some(inner) => format!("indent it {}, if it belongs to that list", like(inner)),
-                None => "put it below the key of its list".into(),
+                None => "write it as `key: value`, like the lines above, or move it below the key of its list".into(),
             },
         ),
         _ => error(
             format!("`{}` stands where {expected} was expected", brief(line)),
             match &inner {
                 Some(inner) => format!("indent it {}, or move it out of the list", like(inner)),
-                None => "begin it with `- ` or move it out of the list".into(),
+                None => "begin it with `- `, like the lines above, or move it out of the list".into(),
             },
         ),
     }
@@ -392,15 +510,32 @@ fn after_quote(context: &Context<'_>) -> Diagnostic {
         let quote = if single { '\'' } else { '"' };
         return error.related(context.one(open), "the quote opened here").help(format!("the value that begins above may lack its closing {quote}"));
     }
+    if context.in_brackets {
+        let (before, after) = (context.slice(open..at).trim_end(), brief(context.slice(context.rest())));
+        let next = after.split_inclusive(['"', '\'', ',']).take(2).collect::<String>();
+        let end = open + before.len();
+        return Diagnostic::error("yaml-syntax", "a comma is missing behind this")
+            .at(context.span(open..end))
+            .help(format!("write `{before}, {}`", next.trim_end_matches(',')));
+    }
+    let whole = context.slice(open..context.rest().end.max(at));
+    let inner = |quote: char| whole.strip_prefix(quote).and_then(|w| w.strip_suffix(quote)).filter(|w| !w.is_empty());
     if single {
-        error.help("inside single quotes an apostrophe is written twice: `''`")
+        let cure = inner('\'').map_or_else(|| "`''`".to_owned(), |w| format!("'{}'", w.replace('\'', "''")));
+        error.help(format!("inside single quotes an apostrophe is written twice: {cure}"))
     } else {
-        error.help("put the whole value in quotes; a quote inside double quotes is written `\\\"`")
+        match inner('"') {
+            Some(w) if !w.contains(['\'', '\\']) => error.help(format!("take single quotes outside: '{w}'")),
+            _ => error.help("put the whole value in quotes; a quote inside double quotes is written `\\\"`"),
+        }
     }
 }
 
 fn separator(context: &Context<'_>, close: char) -> Diagnostic {
     let Context { text, at, .. } = *context;
+    if let Some(found) = unclosed_above(context) {
+        return found;
+    }
     let open = if close == ']' { '[' } else { '{' };
     let mut error = Diagnostic::error("yaml-syntax", format!("between `{open}` and `{close}`, a comma or `{close}` is missing")).at(context.one(at));
     if let Some(bracket) = context.bracket {

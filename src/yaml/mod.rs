@@ -9,6 +9,7 @@ mod node;
 mod parse;
 mod repair;
 mod scalar;
+mod slips;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use super::Node;
 use super::build::{Builder, MAX_DEPTH, Properties, Scalar, WrittenTag};
 use super::fault::{Context, Fault, explain};
 use super::repair::{APOSTROPHE, cut, mend};
+use super::slips;
 use crate::diag::{self, Diagnostic, SourceId};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StructureStyle, options};
 use std::borrow::Cow;
@@ -49,9 +50,10 @@ pub fn parse(source: SourceId, text: &str) -> Parsed {
     let number = |at: usize| builder.starts.partition_point(|start| *start <= at).saturating_sub(1);
     let broken: BTreeSet<usize> = faults.iter().filter_map(|d| d.span).map(|span| number(span.start as usize)).collect();
     let documents = builder.documents.into_iter().filter(|(number, _)| !broken.contains(number)).map(|(_, node)| node).collect();
-    let mut diagnostics = faults;
+    let mut diagnostics = slips::join(faults, source, text);
     // The anchor may stand in what was cut out.
     diagnostics.extend(builder.diagnostics.into_iter().filter(|d| !(behind > 0 && d.code == "unknown-anchor")));
+    slips::find_anchors(&mut diagnostics, source, text);
     diagnostics.sort_by_key(|d| d.span.map(|s| s.start));
     if builder.left_out > 0 {
         diagnostics.push(Diagnostic::error("more-findings", format!("{} more findings in this file are left out", builder.left_out)));
@@ -217,6 +219,7 @@ fn classify(error: &ScanError) -> Fault {
         ErrorKind::RecursionLimitExceeded => Fault::TooDeep,
         ErrorKind::BlockEntryInFlowCollection => Fault::DashInBrackets,
         ErrorKind::BlockSequenceEntryNotAllowed => Fault::DashAfterKey,
+        ErrorKind::MappingKeyNotAllowed => Fault::Start('?'),
         kind => Fault::Other(kind.to_string()),
     }
 }
