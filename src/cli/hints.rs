@@ -78,6 +78,9 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
         "engine-refused" if has(&["cannot assign requested address"]) => {
             "no network interface of the engine's host has that address: publish at one that it has, or at all of them by leaving it out".to_owned()
         }
+        "engine-refused" if has(&["bind source path does not exist"]) => {
+            "create it, or let the engine make an empty folder of it: `create_host_path: true`".to_owned()
+        }
         "engine-refused" if has(&["all ports are allocated"]) => {
             "every host port of the range is taken: make the range wider, or free some".to_owned()
         }
@@ -85,10 +88,7 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
             "is the name spelled right, and does the tag exist? A private image needs `docker login` first; an image that is built needs `build:`"
                 .to_owned()
         }
-        "no-space" => {
-            "the disk of the engine is full: `docker system df` shows what takes room, `docker image prune` and `docker builder prune` free some"
-                .to_owned()
-        }
+        "no-space" => "`docker system df` shows what takes room there, `docker image prune` and `docker builder prune` free some".to_owned(),
         "timed-out" if about_image => "the registry doesn't answer: is the network up, is a proxy needed?".to_owned(),
         _ if about_image
             && has(&[

@@ -62,6 +62,7 @@ pub(super) fn unknown(scope: &Scope, service: &str) -> Option<Diagnostic> {
     let fault = Diagnostic::error("no-such-service", format!("no such service: {service}"));
     Some(match did_you_mean(service, scope.view.services.keys().copied()) {
         Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None => fault,
+        None if scope.view.services.is_empty() => fault,
+        None => fault.help(format!("the services are: {}", scope.view.services.keys().copied().collect::<Vec<_>>().join(", "))),
     })
 }

@@ -79,7 +79,7 @@ fn explain(failure: Failure, reference: &str, registry: &str) -> EngineError {
     let (kind, what) = if has("toomanyrequests") || has("too many requests") || has("rate limit") {
         (ErrorKind::Refused, format!("registry {registry} wants fewer pulls from you: log in, or wait"))
     } else if has("no space left on device") {
-        (ErrorKind::NoSpace, "no space left on the engine's disk".to_owned())
+        (ErrorKind::NoSpace, format!("no space left on the engine's disk: can't pull image {reference}"))
     } else if has("no matching manifest")
         || has("does not provide the specified platform")
         || has("no image found in")
