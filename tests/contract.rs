@@ -92,15 +92,8 @@ async fn suite(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize) 
         let lab = Lab::new(Arc::clone(&engine), format!("contract-{name}-{}-{number}", std::process::id()), real);
         async move {
             let began = tokio::time::Instant::now();
-            let mut verdict = take(case, &lab).await;
-            let mut left = lab.clean_up().await;
-            // A real engine may end a stream of events at any time: Podman does when it begins a new file of events. The
-            // port allows it, and a case can't go on then.
-            if real && matches!(&verdict, Verdict::Failed(why) if why.contains(lab::STREAM_ENDED)) && left.is_ok() {
-                say(&format!("{name:9} {:60} once more: {}", case.name.trim_start_matches("contract::"), lab::STREAM_ENDED));
-                verdict = take(case, &lab).await;
-                left = lab.clean_up().await;
-            }
+            let verdict = take(case, &lab).await;
+            let left = lab.clean_up().await;
             let verdict = match (verdict, left) {
                 (Verdict::Good, Err(error)) => Verdict::Failed(format!("clean-up: {error}")),
                 (verdict, _) => verdict,

@@ -122,6 +122,10 @@ fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
     if !service.annotations.is_empty() && !can.annotations {
         warning(own.key("annotations"), "doesn't know annotations; they are left out");
     }
+    if !service.dns.is_empty() && !service.networks.is_empty() && !can.own_dns {
+        let what = "can't hand names on to the servers of `dns`: its own name server comes first, for the names of services, and asks the host's";
+        warning(own.key("dns"), what);
+    }
     for (key, place) in &service.networks {
         if place.as_ref().is_some_and(|p| p.gw_priority != 0) && !can.gateway_priority {
             warning(own.key("networks").key(key).key("gw_priority"), "doesn't know `gw_priority`; it chooses the default gateway itself");

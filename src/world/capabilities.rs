@@ -36,6 +36,9 @@ pub struct Capabilities {
     pub recursive_readonly: bool,
     /// `links` and `external_links`.
     pub links: bool,
+    /// Name servers of `dns` are asked for every name that no container has; otherwise only when the networks' own
+    /// name server doesn't answer.
+    pub own_dns: bool,
     /// Pulls images from registries.
     pub pull: bool,
     /// Pauses and resumes containers.
@@ -61,6 +64,7 @@ impl Capabilities {
             annotations: true,
             recursive_readonly: true,
             links: true,
+            own_dns: true,
             pull: true,
             pause: true,
             refused: Vec::new(),

@@ -22,9 +22,6 @@ pub const OTHER_IMAGE: &str = "busybox:1.35.0";
 /// How long a case waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a case says when its events end.
-pub const STREAM_ENDED: &str = "the stream of events ended";
-
 /// How a case went.
 #[derive(Debug)]
 pub enum Verdict {
@@ -81,7 +78,7 @@ impl Events {
     pub async fn next(&mut self) -> EngineEvent {
         let next = async {
             loop {
-                let event = self.0.next().await.expect(STREAM_ENDED).expect("the stream of events failed");
+                let event = self.0.next().await.expect("the stream of events ended").expect("the stream of events failed");
                 if !matches!(event.kind, EventKind::Other(_)) {
                     return event;
                 }

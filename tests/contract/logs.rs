@@ -28,28 +28,14 @@ async fn streams_are_kept_apart(lab: &Lab) {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out 1\nout 2\n", "err 1\nerr 2\n"));
 }
 
-/// Whether the engine's times are whole seconds, as those of some are.
-fn coarse(chunks: &[consort::world::LogChunk]) -> bool {
-    chunks.len() > 1 && chunks.iter().all(|c| c.time.is_some_and(|t| t.0 % 1_000_000_000 == 0))
-}
-
-const COARSE: Verdict = Verdict::NotCapable("fractions of a second in the times of logs");
-
-/// Podman 4.3 leaves out lines that its reader of the file is too slow for; most, but not all, can be told afterwards.
-const HASTE: Verdict = Verdict::NotCapable("telling every line, in order, of a log that is followed while it is written fast");
-
-async fn times_grow(lab: &Lab) -> Verdict {
+async fn times_grow(lab: &Lab) {
     let target = lab.run("web", "for i in 1 2 3; do echo $i; sleep 0.05; done").await;
     lab.exited(&target).await;
     let chunks = lab.chunks(&target, &LogQuery::default()).await;
-    if lab.real && coarse(&chunks) {
-        return COARSE;
-    }
     let times: Vec<_> = chunks.iter().map(|c| c.time.expect("each line has its time")).collect();
     assert!(times.windows(2).all(|w| w[0] < w[1]), "{times:?}");
     let details = lab.inspect(&target).await;
     assert!(details.started.unwrap().0 - times[0].0 < 2_000_000_000, "times are those of the engine's clock");
-    Verdict::Good
 }
 
 async fn a_container_that_never_ran_has_none(lab: &Lab) {
@@ -66,14 +52,11 @@ async fn the_tail_is_the_last_lines(lab: &Lab) {
     }
 }
 
-async fn since_and_until_cut(lab: &Lab) -> Verdict {
+async fn since_and_until_cut(lab: &Lab) {
     let target = lab.run("web", "for i in 1 2 3; do echo $i; sleep 0.2; done").await;
     lab.exited(&target).await;
     let all = lab.chunks(&target, &LogQuery::default()).await;
     assert_eq!(all.len(), 3, "{all:?}");
-    if lab.real && coarse(&all) {
-        return COARSE;
-    }
     let cut = between(all[0].time.unwrap(), all[1].time.unwrap());
     let late = lab.chunks(&target, &LogQuery { since: Some(cut), ..LogQuery::default() }).await;
     assert_eq!(joined(&late, Stream::Stdout), "2\n3\n");
@@ -81,7 +64,6 @@ async fn since_and_until_cut(lab: &Lab) -> Verdict {
     assert_eq!(joined(&early, Stream::Stdout), "1\n");
     let exact = lab.chunks(&target, &LogQuery { since: all[1].time, ..LogQuery::default() }).await;
     assert_eq!(joined(&exact, Stream::Stdout), "2\n3\n", "since means from that very time on");
-    Verdict::Good
 }
 
 async fn following_ends_with_the_container(lab: &Lab) {
@@ -133,9 +115,6 @@ async fn many_lines_can_be_followed(lab: &Lab) -> Verdict {
     if all == expected {
         return Verdict::Good;
     }
-    if lab.engine.info().name == "podman" {
-        return HASTE;
-    }
     let mut numbers: Vec<u32> = all.lines().filter_map(|l| l.parse().ok()).collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -184,7 +163,7 @@ async fn bytes_are_not_touched(lab: &Lab) {
     assert_eq!(all, "tab\there \u{1b}[31mred\u{1b}[0m grüße\n");
 }
 
-async fn a_slow_reader_loses_nothing(lab: &Lab) -> Verdict {
+async fn a_slow_reader_loses_nothing(lab: &Lab) {
     let target = lab.run("web", "seq 1 3000").await;
     let mut stream = lab.engine.logs(&target, &LogQuery { follow: true, ..LogQuery::default() }).await.unwrap();
     let mut all = Vec::new();
@@ -195,9 +174,5 @@ async fn a_slow_reader_loses_nothing(lab: &Lab) -> Verdict {
         }
     }
     let expected: String = (1..=3000).map(|n| format!("{n}\n")).collect();
-    if lab.engine.info().name == "podman" && joined(&all, Stream::Stdout) != expected {
-        return HASTE;
-    }
     assert_eq!(joined(&all, Stream::Stdout), expected);
-    Verdict::Good
 }

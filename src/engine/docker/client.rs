@@ -5,7 +5,7 @@
 //! and encode registry credentials in the wrong alphabet) goes through here directly.
 
 use super::dial::{Dialer, Io};
-use super::endpoint::Endpoint;
+use super::endpoint::{Address, Endpoint};
 use super::error::Failure;
 use crate::world::{EngineError, ErrorKind};
 use bollard::BollardRequest;
@@ -150,6 +150,11 @@ impl Client {
     /// Where it is, and how that is known.
     pub fn endpoint(&self) -> &Endpoint {
         self.0.dialer.endpoint()
+    }
+
+    /// Whether it is on this machine: it has our clock and our files.
+    pub fn is_local(&self) -> bool {
+        matches!(self.endpoint().address, Address::Unix(_))
     }
 
     /// A bollard client on this transport. It sets no time limit: stops and pulls take as long as they take.

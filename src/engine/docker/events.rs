@@ -2,11 +2,10 @@
 
 use super::DockerEngine;
 use super::client::{Client, Pieces, query};
-use super::endpoint::Address;
 use super::error::Failure;
 use super::json::nullable;
 use super::observe::{filters, of_project};
-use super::{probes, status};
+use super::{status, vigil};
 use crate::units::Timestamp;
 use crate::world::{ContainerId, EngineError, EngineEvent, EventKind, label};
 use bytes::{Buf, Bytes, BytesMut};
@@ -23,31 +22,29 @@ const DOING: &str = "tell what happens to containers";
 /// Subscribes to the containers of a project, or of all.
 pub async fn events(engine: &DockerEngine, project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
     let work = async {
-        let raw = subscribe(&engine.client, &[("type", &["container"]), ("label", &[&of_project(project)])]).await?;
-        let events = raw.map(|item| item.map(event)).boxed();
-        if engine.quirks.probes_need_timers && !probes::has_timers(&engine.client).await? {
-            return probes::with_probes(engine.client.clone(), project, events).await;
+        if engine.quirks.loses_events {
+            return vigil::events(engine, project).await;
         }
-        Ok(events)
+        // An engine begins its answer a moment before it listens to itself. Where it shares our clock, what happens in
+        // that moment is asked for by time.
+        let since = engine.client.is_local().then(now_by_our_clock);
+        let raw = subscribe(&engine.client, &[("type", &["container"]), ("label", &[&of_project(project)])], since).await?;
+        Ok(raw.map(|item| item.map(event)).boxed())
     };
     let events = work.await.map_err(|f: Failure| f.explain(DOING))?;
     Ok(events.map(|item| item.map_err(|f| f.explain(DOING))).boxed())
 }
 
-/// Events as the engine sends them. The stream ends with an error when the engine goes away.
+/// Events as the engine sends them, from now or `since` then on. The stream ends with an error when the engine goes away.
 pub async fn subscribe(
     client: &Client,
     wanted: &[(&str, &[&str])],
+    since: Option<Timestamp>,
 ) -> Result<impl stream::Stream<Item = Result<Raw, Failure>> + Send + use<>, Failure> {
     let filter = filters(wanted);
     let mut pairs = vec![("filters", filter.as_str())];
-    // An engine begins its answer a moment before it listens to itself. Where it shares our clock, what happens in
-    // that moment is asked for by time.
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|d| format!("{}.{:09}", d.as_secs(), d.subsec_nanos()));
-    let local = matches!(client.endpoint().address, Address::Unix(_));
-    if let (Ok(now), true) = (&now, local) {
-        pairs.push(("since", now));
-    }
+    let since = since.map(|t| format!("{}.{:09}", t.0.div_euclid(1_000_000_000), t.0.rem_euclid(1_000_000_000)));
+    pairs.extend(since.as_deref().map(|t| ("since", t)));
     let (_, pieces) = client.stream(Method::GET, &query("/events", &pairs), HeaderMap::new()).await?;
     Ok(lines(pieces))
 }
@@ -117,7 +114,25 @@ struct Actor {
     attributes: BTreeMap<String, String>,
 }
 
-fn event(raw: Raw) -> EngineEvent {
+impl Raw {
+    /// What tells an event from others: when, what, of whom. `None` if it is no event at all.
+    pub fn key(&self) -> Option<(i64, String, String)> {
+        (!self.action.is_empty()).then(|| (self.time().0, self.actor.id.clone(), self.action.clone()))
+    }
+
+    fn time(&self) -> Timestamp {
+        if self.nanos == 0 { Timestamp::from_parts(self.time, 0) } else { Timestamp(self.nanos) }
+    }
+}
+
+/// The time by our clock, which is the engine's own where that is on this machine.
+pub fn now_by_our_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// An event of the engine's in our words.
+pub fn event(raw: Raw) -> EngineEvent {
     let attribute = |name: &str| raw.actor.attributes.get(name).map_or("", String::as_str);
     let (word, detail) = raw.action.split_once(": ").unwrap_or((&raw.action, ""));
     let kind = match word {
@@ -141,7 +156,7 @@ fn event(raw: Raw) -> EngineEvent {
         "destroy" | "remove" => EventKind::Removed,
         _ => EventKind::Other(raw.action.clone()),
     };
-    let time = if raw.nanos == 0 { Timestamp::from_parts(raw.time, 0) } else { Timestamp(raw.nanos) };
+    let time = raw.time();
     let container = container_id(raw.actor.id, raw.actor.attributes.get("name").map_or("", String::as_str), &raw.actor.attributes);
     EngineEvent { time, container, kind }
 }

@@ -128,6 +128,9 @@ fn framed(reader: ReadHalf<Box<dyn Io>>, doing: &str) -> ExecOutput {
     .boxed()
 }
 
+/// How often events may end, as Podman's do now and then, while the end of a command is waited for.
+const SUBSCRIPTIONS: usize = 10;
+
 /// A command that runs.
 struct Control {
     bollard: bollard::Docker,
@@ -150,16 +153,19 @@ impl Control {
             return Ok(code);
         }
         // Its output has ended, and it hasn't: it closed it itself, or the engine has yet to notice.
-        let ends = events::subscribe(&self.client, &[("type", &["container"]), ("container", &[&self.container])]).await?;
-        let mut ends = pin!(ends);
-        loop {
-            if let Some(code) = self.ended().await? {
-                return Ok(code);
-            }
-            if ends.next().await.transpose()?.is_none() {
-                return Err(Failure::Lost("the engine stopped telling what happens".to_owned()));
+        for _ in 0..SUBSCRIPTIONS {
+            let ends = events::subscribe(&self.client, &[("type", &["container"]), ("container", &[&self.container])], None).await?;
+            let mut ends = pin!(ends);
+            loop {
+                if let Some(code) = self.ended().await? {
+                    return Ok(code);
+                }
+                if ends.next().await.transpose()?.is_none() {
+                    break;
+                }
             }
         }
+        Err(Failure::Lost("the engine stopped telling what happens".to_owned()))
     }
 }
 

@@ -1,131 +1,43 @@
 //! Logs: asked for with timestamps, cut into lines, the timestamp taken off.
 
-use super::DockerEngine;
 use super::client::{Api, escape, query};
 use super::error::Failure;
 use super::frames::Frames;
+use super::{DockerEngine, follow};
 use crate::units::Timestamp;
 use crate::world::{EngineError, LogChunk, LogQuery, Stream, Target};
 use bytes::{Buf, Bytes, BytesMut};
-use futures::stream::{self, BoxStream, Stream as Items};
-use futures::{StreamExt, TryStreamExt, ready};
+use futures::stream::{BoxStream, Stream as Items};
+use futures::{StreamExt, ready};
 use hyper::Method;
 use hyper::header::HeaderMap;
 use serde::Deserialize;
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Engines cut longer lines into messages of this many bytes.
 const MESSAGE: usize = 16 * 1024;
 
-type Chunks = BoxStream<'static, Result<LogChunk, EngineError>>;
+/// Chunks of a log.
+pub type Chunks = BoxStream<'static, Result<LogChunk, EngineError>>;
 
 /// The log of a container.
 pub async fn logs(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
+    #[cfg(target_os = "linux")]
+    if engine.quirks.log_files
+        && engine.client.is_local()
+        && let Some(chunks) = super::logfile::open(engine, container, wanted).await
+    {
+        return Ok(chunks);
+    }
     if wanted.follow && engine.quirks.follow_loses_lines {
-        return follow_and_look_again(engine, container, wanted).await;
+        return follow::follow(engine, container, wanted).await;
     }
     open(engine, container, wanted).await
 }
 
-/// Follows a log of an engine that stops reading as soon as the container stops, whether all was told or not, and
-/// leaves out lines in its haste: when it has ended, what was left out is told from the log as it stands then. Lines
-/// are counted, so the log is followed from its beginning, and what `tail` leaves out is dropped here.
-async fn follow_and_look_again(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
-    let whole = LogQuery { tail: None, ..wanted.clone() };
-    let standing = LogQuery { follow: false, ..whole.clone() };
-    let skipped = match wanted.tail {
-        Some(tail) => {
-            let there = open(engine, container, &standing).await?.try_fold(0_u64, |n, _| async move { Ok(n + 1) }).await?;
-            there.saturating_sub(tail)
-        }
-        None => 0,
-    };
-    let rest = Some((engine.clone(), container.clone(), standing));
-    let state = Following { now: open(engine, container, &whole).await?, told: Told::default(), skipped, rest };
-    Ok(stream::unfold(state, |mut state| async move {
-        loop {
-            match (state.now.next().await, state.rest.is_some()) {
-                (Some(Ok(chunk)), true) => {
-                    state.told.add(&chunk);
-                    if state.told.count > state.skipped {
-                        return Some((Ok(chunk), state));
-                    }
-                }
-                (Some(Ok(chunk)), false) => {
-                    let again = state.told.take(&chunk);
-                    state.skipped = state.skipped.saturating_sub(1);
-                    if !again && state.skipped == 0 {
-                        return Some((Ok(chunk), state));
-                    }
-                }
-                (Some(Err(error)), _) => {
-                    state.rest = None;
-                    return Some((Err(error), state));
-                }
-                (None, _) => {
-                    let (engine, container, standing) = state.rest.take()?;
-                    // A container that was removed has no rest.
-                    state.now = open(&engine, &container, &standing).await.ok()?;
-                }
-            }
-        }
-    })
-    .boxed())
-}
-
-struct Following {
-    now: Chunks,
-    told: Told,
-    /// How many chunks `tail` still leaves out.
-    skipped: u64,
-    rest: Option<(DockerEngine, Target, LogQuery)>,
-}
-
-/// Which chunks of a log were told: how many, and the last of them. Lines are only left out near the end.
-#[derive(Default)]
-struct Told {
-    count: u64,
-    last: VecDeque<u64>,
-}
-
-impl Told {
-    /// How many are remembered.
-    const LAST: usize = 8192;
-
-    fn add(&mut self, chunk: &LogChunk) {
-        self.count += 1;
-        if self.last.len() == Self::LAST {
-            self.last.pop_front();
-        }
-        self.last.push_back(Self::digest(chunk));
-    }
-
-    /// Whether the next chunk of the log, read again from its beginning, was told.
-    fn take(&mut self, chunk: &LogChunk) -> bool {
-        if self.count > self.last.len() as u64 {
-            self.count -= 1;
-            return true;
-        }
-        let told = self.last.front() == Some(&Self::digest(chunk));
-        if told {
-            self.last.pop_front();
-            self.count -= 1;
-        }
-        told
-    }
-
-    fn digest(chunk: &LogChunk) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (chunk.stream as u8, chunk.time, &chunk.bytes).hash(&mut hasher);
-        hasher.finish()
-    }
-}
-
 /// Asks for a log.
-async fn open(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
+pub async fn open(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
     let doing = format!("read the log of container {}", container.name);
     let path = format!("/containers/{}/logs", escape(container.reference()));
     let time = |t: Timestamp| format!("{}.{:09}", t.0.div_euclid(1_000_000_000), t.0.rem_euclid(1_000_000_000));
@@ -294,16 +206,18 @@ impl Cutter for Lines {
     }
 }
 
-/// Reads timestamps. Lines of a log share their date, so it is worked out once.
+/// Reads timestamps. Lines of a log share their date and their zone, so these are worked out once.
 #[derive(Default)]
-struct Clock {
+pub struct Clock {
     date: [u8; 11],
+    /// `Z`, or `+01:00`.
+    zone: Bytes,
     midnight: Option<i64>,
 }
 
 impl Clock {
     /// Takes the timestamp and the blank behind it off the front of a line.
-    fn take(&mut self, line: &mut Bytes) -> Option<Timestamp> {
+    pub fn take(&mut self, line: &mut Bytes) -> Option<Timestamp> {
         // `2026-11-22T04:05:56.197916832Z ` is the common form; a fraction may be shorter, an offset may stand for Z.
         let end = line.iter().take(40).position(|b| *b == b' ')?;
         let time = self.read(&line[..end])?;
@@ -317,18 +231,16 @@ impl Clock {
 
     fn read_common(&mut self, text: &[u8]) -> Option<Timestamp> {
         let (date, rest) = text.split_first_chunk::<11>()?;
-        let &[h1, h2, b':', m1, m2, b':', s1, s2, b'.', ref fraction @ .., b'Z'] = rest else { return None };
+        let (time, zone) = rest.split_first_chunk::<18>()?;
+        let [h1, h2, b':', m1, m2, b':', s1, s2, b'.', fraction @ ..] = time else { return None };
         let digits =
             |digits: &[u8]| digits.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')));
-        if fraction.len() != 9 {
-            return None;
-        }
-        if self.midnight.is_none() || self.date != *date {
-            let midnight = format!("{}00:00:00Z", std::str::from_utf8(date).ok()?);
+        if self.midnight.is_none() || self.date != *date || self.zone != zone {
+            let midnight = format!("{}00:00:00{}", std::str::from_utf8(date).ok()?, std::str::from_utf8(zone).ok()?);
             self.midnight = Some(Timestamp::parse_rfc3339(&midnight)?.0);
-            self.date = *date;
+            (self.date, self.zone) = (*date, Bytes::copy_from_slice(zone));
         }
-        let (hours, minutes, seconds) = (digits(&[h1, h2])?, digits(&[m1, m2])?, digits(&[s1, s2])?);
+        let (hours, minutes, seconds) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?, digits(&[*s1, *s2])?);
         if hours > 23 || minutes > 59 || seconds > 60 {
             return None;
         }
@@ -354,16 +266,6 @@ mod tests {
         }
         out.extend(cutter.rest().unwrap());
         out
-    }
-
-    #[test]
-    fn what_was_left_out_is_found_when_a_log_is_read_again() {
-        let chunk = |n: usize| LogChunk { stream: Stream::Stdout, time: None, bytes: Bytes::from(n.to_string()) };
-        let lost = |n: usize| n > 9_990 && n.is_multiple_of(3) || n >= 9_999;
-        let mut told = Told::default();
-        (0..10_010).filter(|n| !lost(*n)).for_each(|n| told.add(&chunk(n)));
-        let found: Vec<usize> = (0..10_010).filter(|n| !told.take(&chunk(*n))).collect();
-        assert_eq!(found, (0..10_010).filter(|n| lost(*n)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -13,16 +13,21 @@ mod error;
 mod events;
 mod exec;
 mod files;
+mod follow;
 mod frames;
 mod inspect;
 mod json;
+#[cfg(target_os = "linux")]
+mod logfile;
 mod logs;
+mod mend;
 mod observe;
 mod ops;
-mod probes;
 mod pull;
 mod quirks;
 mod status;
+mod tape;
+mod vigil;
 
 use super::{Engine, EngineInfo, ProgressSink};
 use crate::world::{
@@ -36,7 +41,9 @@ use dial::Dialer;
 use endpoint::Endpoint;
 use futures::stream::BoxStream;
 use quirks::Quirks;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use tokio::sync::broadcast;
 
 /// A Docker or Podman engine.
 #[derive(Clone, Debug)]
@@ -47,7 +54,14 @@ pub struct DockerEngine {
     quirks: Quirks,
     config: ClientConfig,
     environment: BTreeMap<String, String>,
+    /// Containers that an op of ours has started or ended, for who has to notice that their events don't come.
+    switched: broadcast::Sender<String>,
+    /// Host ports that were chosen out of ranges.
+    ports: Arc<Mutex<BTreeSet<u16>>>,
 }
+
+/// Ops that may lie unnoticed.
+const HINTS: usize = 1024;
 
 impl DockerEngine {
     /// Connects to one endpoint and asks who is there: one round trip. `environment` and `config` are the user's;
@@ -67,7 +81,8 @@ impl DockerEngine {
         let (client, hello) = Client::connect(Dialer::new(endpoint, child_environment)?, &headers, wanted).await?;
         let bollard = client.bollard()?;
         let quirks = Quirks::of(&hello);
-        Ok(Self { client, bollard, hello, quirks, config: config.clone(), environment: environment.clone() })
+        let switched = broadcast::Sender::new(HINTS);
+        Ok(Self { client, bollard, hello, quirks, config: config.clone(), environment: environment.clone(), switched, ports: Arc::default() })
     }
 
     /// Whether it is Podman.

@@ -2,11 +2,10 @@
 
 use super::DockerEngine;
 use super::client::{Api, Payload, escape, query, reference_path};
-use super::endpoint::Address;
 use super::error::Failure;
-use super::{create, exec, files, pull};
+use super::{create, exec, files, inspect, pull};
 use crate::engine::ProgressSink;
-use crate::world::{Applied, ContainerSpec, EndpointSpec, EngineError, ErrorKind, MountKind, NetworkSpec, Op, Target, VolumeSpec};
+use crate::world::{Applied, ContainerSpec, EndpointSpec, EngineError, NetworkSpec, Op, State, Target, VolumeSpec};
 use bollard::models::{NetworkConnectRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveVolumeOptionsBuilder, RenameContainerOptionsBuilder};
 use futures::StreamExt;
@@ -14,7 +13,6 @@ use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::pin::pin;
 
 /// Something was done.
@@ -105,6 +103,7 @@ impl DockerEngine {
                 settled(result.map_err(Failure::from), |_, _| false)
             }
             Op::StartContainer { container } => self.switch(container, "start", None).await,
+            Op::StopContainer { container, .. } if self.quirks.stops_what_never_ran && self.never_ran(container).await => Ok(Applied::default()),
             Op::StopContainer { container, timeout } => self.switch(container, "stop", *timeout).await,
             Op::RestartContainer { container, timeout } => self.switch(container, "restart", *timeout).await,
             Op::KillContainer { container, signal } => {
@@ -122,6 +121,14 @@ impl DockerEngine {
             }
             Op::RemoveContainer { container, volumes } => self.remove_container(container, *volumes).await,
         };
+        if let Op::StartContainer { container }
+        | Op::StopContainer { container, .. }
+        | Op::RestartContainer { container, .. }
+        | Op::KillContainer { container, .. } = op
+        {
+            // Nobody may be listening.
+            let _ = self.switched.send(container.reference().to_owned());
+        }
         result.map_err(|failure| failure.explain(&doing))
     }
 
@@ -133,8 +140,12 @@ impl DockerEngine {
         Ok(Applied { changed: reply.status != StatusCode::NOT_MODIFIED, ..Applied::default() })
     }
 
+    async fn never_ran(&self, container: &Target) -> bool {
+        inspect::inspect(self, container).await.is_ok_and(|c| c.state == Some(State::Created))
+    }
+
     async fn create_container(&self, spec: &ContainerSpec, doing: &str) -> Result<Applied, EngineError> {
-        self.check_what_the_engine_would_not(spec, doing)?;
+        let spec = &*self.mended(spec, doing).await?;
         let creation = create::container(spec, self.hello.api, self.quirks)?;
         let mut pairs = vec![("name", spec.name.as_str())];
         if let Some(platform) = &spec.platform {
@@ -157,26 +168,6 @@ impl DockerEngine {
             let error = failure.explain(doing);
             if missing_image { EngineError { what: format!("there is no image {} here: {}", spec.image, error.what), ..error } } else { error }
         })
-    }
-
-    /// What Docker refuses and this engine would get wrong.
-    fn check_what_the_engine_would_not(&self, spec: &ContainerSpec, doing: &str) -> Result<(), EngineError> {
-        let here = matches!(self.client.endpoint().address, Address::Unix(_));
-        if self.quirks.makes_missing_binds && here {
-            let missing = spec.mounts.iter().find_map(|m| match &m.kind {
-                MountKind::Bind { source, create_host_path: false, .. } if !Path::new(source).exists() => Some(source),
-                _ => None,
-            });
-            if let Some(source) = missing {
-                let error = EngineError::new(ErrorKind::Refused, format!("can't {doing}"));
-                return Err(error.because(format!("bind source path does not exist: {source}")));
-            }
-        }
-        match spec.ports.iter().find(|p| self.quirks.no_port_ranges && p.published.contains('-')) {
-            Some(port) => Err(EngineError::new(ErrorKind::Unsupported, format!("can't {doing}"))
-                .because(format!("this engine can't choose a host port out of the range {} for port {}; name one", port.published, port.target))),
-            None => Ok(()),
-        }
     }
 
     async fn connect_network(&self, container: &str, endpoint: &EndpointSpec, external_links: &[String]) -> Result<(), Failure> {

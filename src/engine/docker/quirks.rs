@@ -14,14 +14,20 @@ pub struct Quirks {
     pub health_in_own_list: bool,
     /// Removal by force sends the stop signal and waits.
     pub remove_is_gentle: bool,
-    /// Health checks are left to timers of systemd, which a host may not have.
-    pub probes_need_timers: bool,
+    /// Events may be lost, and health checks are left to timers of systemd, which a host may not have.
+    pub loses_events: bool,
     /// A bind's missing source is made, although the request says that it must be there.
     pub makes_missing_binds: bool,
     /// Takes one host port for a port, not a range to choose from.
     pub no_port_ranges: bool,
+    /// A container with name servers of its own doesn't ask the one of its networks.
+    pub dns_hides_names: bool,
+    /// Says of a container that never ran that it was stopped.
+    pub stops_what_never_ran: bool,
     /// A log that is followed ends with the container, even if not all of it was told.
     pub follow_loses_lines: bool,
+    /// Logs are files of a known form.
+    pub log_files: bool,
 }
 
 impl Quirks {
@@ -31,16 +37,20 @@ impl Quirks {
             // Docker 20.10 stops reading a followed log when the container ends, as Podman does.
             return Self { follow_loses_lines: hello.api < Api(1, 42), ..Self::default() };
         }
-        let major = hello.version.split('.').next().and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
+        let mut numbers = hello.version.split(['.', '-']).map(|v| v.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Self {
             podman: true,
-            many_networks: major >= 4,
+            many_networks: version >= (4, 0),
             health_in_own_list: true,
             remove_is_gentle: true,
-            probes_need_timers: true,
+            loses_events: true,
             makes_missing_binds: true,
             no_port_ranges: true,
+            dns_hides_names: version < (4, 4),
+            stops_what_never_ran: true,
             follow_loses_lines: true,
+            log_files: true,
         }
     }
 
@@ -49,7 +59,7 @@ impl Quirks {
         let docker = |since: Api| !self.podman && api >= since;
         Capabilities {
             restarts: Owner::Engine,
-            // Where Podman has no timers for it, `probes` has them run.
+            // Where Podman has no timers for it, `vigil` has them run.
             probes: Owner::Engine,
             many_networks_at_create: self.many_networks || docker(Api(1, 44)),
             start_interval: docker(Api(1, 44)),
@@ -61,6 +71,7 @@ impl Quirks {
             annotations: docker(Api(1, 43)),
             recursive_readonly: docker(Api(1, 44)),
             links: !self.podman,
+            own_dns: !self.dns_hides_names,
             pull: true,
             pause: true,
             refused: Vec::new(),
