@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     };
     let exit = match cli::start(session) {
         Started::Done(exit) => exit,
-        Started::Engine(running) => {
+        Started::Running(command) => {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             };
             let exit = runtime.block_on(async {
                 listen(signals, size);
-                running.finish().await
+                command.await
             });
             // A thread may still be reading standard input; nobody waits for it.
             runtime.shutdown_background();

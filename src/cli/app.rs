@@ -8,16 +8,26 @@ use super::{Session, Signal, hints};
 use crate::diag::{KeyPath, Span};
 use crate::engine::{Engine, registry};
 use crate::exit::Exit;
-use crate::load::{self, Loaded, Request};
+use crate::fetch;
+use crate::load::{self, Failed, Loaded, Request};
 use crate::run::{self, Context, Interrupter, Interrupts};
 use crate::ui::{Console, LogStyle, Output, Shown, Size};
 use crate::units::Timestamp;
 use crate::world::{Event, ObserveQuery};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::io::AsyncReadExt;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+
+/// Waits until there is a runtime. Commands that hardly ever need one are begun without.
+async fn runtime() {
+    poll_fn(|_| if Handle::try_current().is_ok() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
 
 /// A running command.
 #[derive(Debug)]
@@ -110,7 +120,7 @@ impl App {
 
     /// As [`load`](Self::load), for a request that was changed.
     pub(crate) async fn load_request(&mut self, request: &Request) -> Result<Loaded, Fault> {
-        match load::load(request) {
+        match self.load_fetching(request).await? {
             Ok(loaded) => {
                 self.loaded(&loaded).await?;
                 Ok(loaded)
@@ -118,6 +128,22 @@ impl App {
             Err(failed) => {
                 self.console.set_sources(Arc::new(failed.sources));
                 Err(failed.diagnostics.into())
+            }
+        }
+    }
+
+    /// Loads; fetches what is elsewhere and loads again, until nothing is wanted any more.
+    pub(crate) async fn load_fetching(&self, request: &Request) -> Result<Result<Loaded, Failed>, Fault> {
+        let mut request = Cow::Borrowed(request);
+        loop {
+            match load::load(&request) {
+                Err(failed) if !failed.wanted.is_empty() => {
+                    runtime().await;
+                    let environment = load::environment(&request);
+                    let fetched = self.unless_interrupted(fetch::all(&failed.wanted, &environment)).await?;
+                    request.to_mut().fetched.extend(fetched);
+                }
+                result => return Ok(result),
             }
         }
     }
@@ -149,7 +175,7 @@ impl App {
         // A name on the command line names a service of the labels as well as one of the file.
         let _ = services;
         let request = self.request(&[]).await;
-        match load::load(&request) {
+        match self.load_fetching(&request).await? {
             Ok(loaded) => {
                 self.loaded(&loaded).await?;
                 Ok(Known { name: loaded.project.name.clone(), loaded: Some(loaded) })

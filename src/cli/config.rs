@@ -59,7 +59,7 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
 
 /// Why a variable or a value is what it is. Faults of the files are shown too, but variables are explained all the same.
 async fn explained(app: &mut App, request: &Request, what: &str, args: &args::Config) -> Result<Exit, Fault> {
-    let (story, findings, sources) = match load::load(request) {
+    let (story, findings, sources) = match app.load_fetching(request).await? {
         Ok(loaded) => (explain(what, (&loaded).into()), Vec::new(), loaded.sources),
         Err(failed) => (explain(what, (&failed).into()), failed.diagnostics, failed.sources),
     };

@@ -35,22 +35,15 @@ use args::{Args, Command};
 use clap::{CommandFactory, Parser};
 use fault::Fault;
 use futures::FutureExt;
+use std::pin::Pin;
 use std::time::Duration;
 
-/// A command that has been read, before anything is done.
-#[derive(Debug)]
+/// A command that has been read.
 pub enum Started {
-    /// It needed no engine, and is done.
+    /// It needed no runtime, and is done.
     Done(Exit),
     /// It goes on in a runtime.
-    Engine(Box<Running>),
-}
-
-/// A command that needs a runtime.
-#[derive(Debug)]
-pub struct Running {
-    session: Session,
-    args: Args,
+    Running(Pin<Box<dyn Future<Output = Exit>>>),
 }
 
 /// Reads the command line and does at once what needs no engine: help, version, `config`, a bad flag.
@@ -68,46 +61,41 @@ pub fn start(session: Session) -> Started {
         Ok(args) => args,
     };
     let alone = matches!(args.command, Some(Command::Config(_))) && !app::reads_stdin(&args.globals, &session.environment);
-    let running = Running { session, args };
-    if alone {
-        // It never waits for anything, so one poll is all it takes.
-        if let Some(exit) = running.finish().now_or_never() {
-            return Started::Done(exit);
-        }
-        unreachable!("`config` waits for nothing");
+    let mut command: Pin<Box<dyn Future<Output = Exit>>> = Box::pin(finish(session, args));
+    // One poll is all it takes, unless it must wait for something after all: see [`app::runtime`].
+    if alone && let Some(exit) = command.as_mut().now_or_never() {
+        return Started::Done(exit);
     }
-    Started::Engine(Box::new(running))
+    Started::Running(command)
 }
 
 /// Runs a command from beginning to end.
 pub async fn run(session: Session) -> Exit {
     match start(session) {
         Started::Done(exit) => exit,
-        Started::Engine(running) => running.finish().await,
+        Started::Running(command) => command.await,
     }
 }
 
-impl Running {
-    /// Runs the command to its end.
-    pub async fn finish(self) -> Exit {
-        let (mut app, signals) = match App::new(self.session, &self.args) {
-            Ok(parts) => parts,
-            Err((stderr, fault)) => return early(&stderr, fault),
-        };
-        let signals = app.signals(signals);
-        let command = async {
-            match dispatch(&mut app, &self.args).await {
-                Ok(exit) => exit,
-                Err(fault) => app.tell(fault).await,
-            }
-        };
-        tokio::pin!(command);
-        tokio::select! {
-            biased;
-            exit = &mut command => exit,
-            // The third Ctrl-C leaves, at the latest a moment after the command was told.
-            () = signals => tokio::time::timeout(Duration::from_millis(200), command).await.unwrap_or(Exit::Interrupted),
+/// Runs a command to its end.
+async fn finish(session: Session, args: Args) -> Exit {
+    let (mut app, signals) = match App::new(session, &args) {
+        Ok(parts) => parts,
+        Err((stderr, fault)) => return early(&stderr, fault),
+    };
+    let signals = app.signals(signals);
+    let command = async {
+        match dispatch(&mut app, &args).await {
+            Ok(exit) => exit,
+            Err(fault) => app.tell(fault).await,
         }
+    };
+    tokio::pin!(command);
+    tokio::select! {
+        biased;
+        exit = &mut command => exit,
+        // The third Ctrl-C leaves, at the latest a moment after the command was told.
+        () = signals => tokio::time::timeout(Duration::from_millis(200), command).await.unwrap_or(Exit::Interrupted),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Which files, which directory, which environment, which name.
 
 use super::dotenv;
+use super::remote::Remote;
 use super::request::Request;
 use super::trace::Setting;
 use crate::diag::{Diagnostic, SourceMap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub(super) struct File {
     pub name: String,
     /// Absolute path; `None` is standard input.
     pub path: Option<PathBuf>,
+    /// It was fetched from elsewhere: paths in it start from its own folder.
+    pub remote: bool,
 }
 
 /// Where a project is, and with what it is read.
@@ -28,12 +31,16 @@ pub(super) struct Found {
     pub files: Vec<File>,
     /// The project directory, absolute.
     pub directory: PathBuf,
+    /// The folder that gives the project its name where nothing else does.
+    pub name_directory: PathBuf,
     /// Variables for interpolation: the process's, then those of env files.
     pub environment: BTreeMap<String, String>,
     /// Absolute paths of env files that were asked for.
     pub env_files: Vec<PathBuf>,
     /// What env files say; the first one of a name counts.
     pub settings: Vec<Setting>,
+    /// Names of files that are elsewhere and weren't fetched yet.
+    pub wanted: BTreeSet<String>,
 }
 
 /// Finds everything that `request` leaves open. Faults go to `diagnostics`; without any file the list is empty.
@@ -57,20 +64,25 @@ pub(super) fn find(request: &Request, sources: &mut SourceMap, diagnostics: &mut
     if names.is_empty() {
         names = files_of_environment(&environment);
     }
+    let mut wanted = BTreeSet::new();
     let files = if names.is_empty() {
         discover(given.as_deref().unwrap_or(&request.cwd), &request.cwd, diagnostics)
     } else {
-        names.iter().filter_map(|name| named(name, &request.cwd, diagnostics)).collect()
+        names.iter().filter_map(|name| named(name, request, &mut wanted, diagnostics)).collect()
     };
 
     let directory = match &request.project_directory {
         Some(directory) => absolute(&request.cwd, directory),
         None => files.iter().find_map(|f| f.path.as_deref().and_then(Path::parent)).map_or_else(|| request.cwd.clone(), Path::to_path_buf),
     };
-    if asked.is_empty() {
+    // A project from elsewhere gets its variables from here.
+    let from_elsewhere = request.project_directory.is_none() && files.iter().find(|f| f.path.is_some()).is_some_and(|f| f.remote);
+    if asked.is_empty() && !from_elsewhere {
         settings.extend(read_default(&directory, request, sources, &mut environment, diagnostics, &mut read));
     }
-    Found { files, directory, environment, env_files, settings }
+    let name = if from_elsewhere { &request.cwd } else { &directory };
+    let name_directory = name.clone();
+    Found { files, directory, name_directory, environment, env_files, settings, wanted }
 }
 
 /// `--env-file`, else `COMPOSE_ENV_FILES`.
@@ -94,31 +106,57 @@ fn directory_of(request: &Request, files: &[String]) -> Option<PathBuf> {
     if let Some(directory) = &request.project_directory {
         return Some(absolute(&request.cwd, directory));
     }
-    let first = files.iter().find(|f| *f != "-" && !is_remote(f))?;
+    let first = files.iter().find(|f| *f != "-" && elsewhere(f, &request.cwd).is_none())?;
     absolute(&request.cwd, Path::new(first)).parent().map(Path::to_path_buf)
 }
 
-fn named(name: &str, cwd: &Path, diagnostics: &mut Vec<Diagnostic>) -> Option<File> {
+fn named(name: &str, request: &Request, wanted: &mut BTreeSet<String>, diagnostics: &mut Vec<Diagnostic>) -> Option<File> {
     if name == "-" {
-        return Some(File { name: "<stdin>".into(), path: None });
+        return Some(File { name: "<stdin>".into(), path: None, remote: false });
     }
-    if is_remote(name) {
-        diagnostics.push(remote(name));
+    if elsewhere(name, &request.cwd).is_some() {
+        return match fetched(name, request) {
+            Some(Ok(file)) => Some(file),
+            Some(Err(fault)) => {
+                diagnostics.push(*fault);
+                None
+            }
+            None => {
+                wanted.insert(name.to_owned());
+                None
+            }
+        };
+    }
+    if is_url(name) {
+        diagnostics.push(unfetchable(name));
         return None;
     }
-    let path = absolute(cwd, Path::new(name));
-    Some(File { name: name.to_owned(), path: Some(path) })
+    let path = absolute(&request.cwd, Path::new(name));
+    Some(File { name: name.to_owned(), path: Some(path), remote: false })
 }
 
-/// Whether a file is named by a URL rather than by a path.
-pub(super) fn is_remote(name: &str) -> bool {
+/// Where a file is that isn't here. What exists under this name in `folder` goes before.
+pub(super) fn elsewhere(name: &str, folder: &Path) -> Option<Remote> {
+    Remote::parse(name).filter(|_| !folder.join(name).exists())
+}
+
+/// The copy of a file from elsewhere, if that was asked for already.
+pub(super) fn fetched(name: &str, request: &Request) -> Option<Result<File, Box<Diagnostic>>> {
+    Some(match request.fetched.get(name)? {
+        Ok(path) => Ok(File { name: path.strip_prefix(&request.cwd).unwrap_or(path).display().to_string(), path: Some(path.clone()), remote: true }),
+        Err((what, cure)) => Err(Box::new(Diagnostic::error("remote-file", what.clone()).help(cure.clone()))),
+    })
+}
+
+/// Whether it is a URL rather than a path.
+pub(super) fn is_url(name: &str) -> bool {
     ["oci://", "https://", "http://", "git://", "ssh://", "git@", "github.com/"].iter().any(|p| name.starts_with(p))
 }
 
-/// Files from elsewhere are refused.
-pub(super) fn remote(name: &str) -> Diagnostic {
-    Diagnostic::error("remote-file", format!("{name:?} is not on this machine, and remote files are not fetched"))
-        .help("fetch it first, and name the path of the copy")
+/// URLs that are neither Git's nor a registry's are refused.
+pub(super) fn unfetchable(name: &str) -> Diagnostic {
+    Diagnostic::error("remote-file", format!("{name:?} is no Git repository and no artifact of a registry"))
+        .help("write `https://….git#REVISION:PATH` or `oci://…`, or fetch the file first and name the path of the copy")
 }
 
 /// The Compose file of `start` or of the nearest folder above it that has one, and its override.
@@ -157,7 +195,7 @@ fn discover(start: &Path, cwd: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                     );
                 }
                 let name = winner.strip_prefix(cwd).unwrap_or(&winner).display().to_string();
-                Some(File { name, path: Some(winner) })
+                Some(File { name, path: Some(winner), remote: false })
             })
             .collect();
     }

@@ -13,7 +13,7 @@ use super::trail::Trail;
 use super::unknown::Unknown;
 use crate::diag::{Diagnostic, KeyPath, SourceMap, Span, did_you_mean};
 use crate::yaml::{self, Mapping, Node, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Sections that an included file brings along.
@@ -34,6 +34,8 @@ pub(super) struct Loader<'r> {
     read: BTreeMap<PathBuf, Vec<Node>>,
     /// What was met on the way, if that is wanted.
     pub trace: Option<Trace>,
+    /// Names of files that are elsewhere and weren't fetched yet.
+    pub wanted: BTreeSet<String>,
 }
 
 /// The surroundings that a set of files is read in: the project's own, or those of one `include`.
@@ -49,6 +51,19 @@ pub(super) struct Level<'a> {
     pub number: usize,
 }
 
+impl<'a> Level<'a> {
+    /// The same surroundings for a file with a folder of its own.
+    fn at(&self, directory: &Path) -> Self {
+        Level {
+            directory: directory.to_path_buf(),
+            base: Some(directory.to_path_buf()),
+            environment: self.environment,
+            chain: self.chain.clone(),
+            number: self.number,
+        }
+    }
+}
+
 impl<'r> Loader<'r> {
     pub(super) fn new(request: &'r Request) -> Self {
         Self {
@@ -60,6 +75,7 @@ impl<'r> Loader<'r> {
             unknown: Unknown::default(),
             read: BTreeMap::new(),
             trace: request.trace.then(|| Trace { shell: request.environment.clone(), ..Trace::default() }),
+            wanted: BTreeSet::new(),
         }
     }
 
@@ -110,8 +126,13 @@ impl<'r> Loader<'r> {
     pub(super) fn set(&mut self, files: &[(File, Option<Span>)], level: &Level<'_>) -> Node {
         let mut result: Option<Node> = None;
         for (file, named_at) in files {
+            let own = file.path.as_deref().and_then(Path::parent).filter(|_| file.remote).map(|own| level.at(own));
             for document in self.documents(file, *named_at) {
-                let Some(document) = self.document(document, file, level) else { continue };
+                let Some(mut document) = self.document(document, file, own.as_ref().unwrap_or(level)) else { continue };
+                if let Some(Level { base: Some(base), environment, .. }) = &own {
+                    default_contexts(&mut document);
+                    Paths { base, environment, diagnostics: &mut self.diagnostics }.document(&mut document);
+                }
                 result = Some(match result {
                     Some(earlier) => merge(earlier, document, &Shape::Object(&ROOT), Merge::Deep),
                     None => document,
@@ -209,13 +230,13 @@ impl<'r> Loader<'r> {
         }
         let mut files = Vec::new();
         for (path, span) in texts("path") {
-            if find::is_remote(&path) {
-                self.diagnostics.push(find::remote(&path).at(span));
-                return None;
+            if let Some(file) = self.elsewhere(&path, span, &level.directory) {
+                files.push((file?, Some(span)));
+                continue;
             }
             let path = absolute(&level.directory, Path::new(&find::expand_home(&path, level.environment)));
             let name = self.shown(&path);
-            files.push((File { name, path: Some(path) }, Some(span)));
+            files.push((File { name, path: Some(path), remote: false }, Some(span)));
         }
         let (main, main_span) = files.first().and_then(|(f, span)| Some((f.path.clone()?, *span)))?;
 
@@ -347,16 +368,28 @@ impl<'r> Loader<'r> {
             return Some(own);
         };
         let file = extends.get("file").and_then(|f| Some((f.as_str()?.to_owned(), f.span)));
-        let path = file.map(|(path, at)| (absolute(&origin.directory, Path::new(&find::expand_home(&path, level.environment))), path, at));
+        let file = match file {
+            None => None,
+            Some((path, at)) => Some((
+                match self.elsewhere(&path, at, &origin.directory) {
+                    None => {
+                        let path = absolute(&origin.directory, Path::new(&find::expand_home(&path, level.environment)));
+                        Some(File { name: self.shown(&path), path: Some(path), remote: false })
+                    }
+                    fetched => fetched.flatten(),
+                },
+                at,
+            )),
+        };
         chain.push((origin.file.clone(), name.to_owned(), span));
-        let base = match path {
-            Some((path, written, at)) if Some(&path) != origin.file.path.as_ref() => self
-                .base_file(&path, &written, at, origin)
-                .and_then(|mut other| self.base(&target, span, &mut other, level, chain))
-                .map(|mut base| {
+        let base = match file {
+            Some((None, _)) => None,
+            Some((Some(file), at)) if file.path != origin.file.path => {
+                self.base_file(file, at, origin).and_then(|mut other| self.base(&target, span, &mut other, level, chain)).map(|mut base| {
                     self.see_from_outside(&mut base, &target, origin, level);
                     base
-                }),
+                })
+            }
             _ => self.base(&target, span, origin, level, chain),
         };
         chain.pop();
@@ -368,6 +401,23 @@ impl<'r> Loader<'r> {
             }
             None => own,
         })
+    }
+
+    /// A file that `include` or `extends` names and that isn't here; `Some(None)` if it can't be had, or not yet.
+    fn elsewhere(&mut self, name: &str, span: Span, folder: &Path) -> Option<Option<File>> {
+        if find::elsewhere(name, folder).is_none() {
+            if !find::is_url(name) {
+                return None;
+            }
+            self.diagnostics.push(find::unfetchable(name).at(span));
+            return Some(None);
+        }
+        match find::fetched(name, self.request) {
+            Some(Ok(file)) => return Some(Some(file)),
+            Some(Err(fault)) => self.diagnostics.push(fault.at(span)),
+            None => _ = self.wanted.insert(name.to_owned()),
+        }
+        Some(None)
     }
 
     /// Remembers a service that others extend, `chain` being those.
@@ -402,12 +452,7 @@ impl<'r> Loader<'r> {
     }
 
     /// The file that `extends.file` names.
-    fn base_file(&mut self, path: &Path, written: &str, span: Span, origin: &Origin) -> Option<Origin> {
-        if find::is_remote(written) {
-            self.diagnostics.push(find::remote(written).at(span));
-            return None;
-        }
-        let file = File { name: self.shown(path), path: Some(path.to_path_buf()) };
+    fn base_file(&mut self, file: File, span: Span, origin: &Origin) -> Option<Origin> {
         let documents = self.documents(&file, Some(span));
         if documents.is_empty() {
             return None;
@@ -423,8 +468,8 @@ impl<'r> Loader<'r> {
             self.diagnostics.push(Diagnostic::error("extends-unknown", message).at(span).help("name a file with `services:`"));
             return None;
         }
-        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let base = Some(if self.request.no_path_resolution { relative(&origin.directory, &directory) } else { directory.clone() });
+        let directory = file.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("/")).to_path_buf();
+        let base = Some(if self.request.no_path_resolution && !file.remote { relative(&origin.directory, &directory) } else { directory.clone() });
         Some(Origin { file, directory, base, ready: Mapping::new(), written: services })
     }
 

@@ -4,7 +4,7 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `find` | which files, directory and environment |
+//! | `find`, `remote` | which files, directory and environment |
 //! | `loader` | each file: interpolation, `check` and `canonical` by the `keys` table, `include`, `extends`, `merge`, `paths` |
 //! | `normalize` | defaults, implicit dependencies and networks, real names, env and label files |
 //! | `lower` | canonical tree → typed model |
@@ -30,6 +30,7 @@ mod merge;
 mod normalize;
 mod paths;
 mod provenance;
+pub mod remote;
 pub mod render;
 mod request;
 mod scalar;
@@ -42,7 +43,8 @@ mod unknown;
 pub mod words;
 
 pub use provenance::Provenance;
-pub use request::{Failed, Loaded, Request};
+pub use remote::Remote;
+pub use request::{Failed, Fetched, Loaded, Request};
 
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 use crate::model::{MountType, Project, Service};
@@ -59,6 +61,10 @@ use trail::Trail;
 pub fn load(request: &Request) -> Result<Loaded, Failed> {
     let mut loader = Loader::new(request);
     let mut found = find::find(request, &mut loader.sources, &mut loader.diagnostics);
+    loader.wanted.append(&mut found.wanted);
+    if !loader.wanted.is_empty() {
+        return Err(failed(loader, false));
+    }
     if found.files.is_empty() {
         let not_found = !loader.diagnostics.iter().any(Diagnostic::is_error);
         if not_found {
@@ -132,7 +138,7 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         faults.retain(|fault| !fault.span.is_some_and(|span| errors.iter().any(|e| overlap(span, e))));
         loader.diagnostics.extend(faults);
     }
-    if loader.diagnostics.iter().any(Diagnostic::is_error) {
+    if !loader.wanted.is_empty() || loader.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(failed(loader, false));
     }
     let mut unhonoured = unhonoured::find(provenance.root(), &is_enabled);
@@ -190,7 +196,13 @@ fn truth(word: &str) -> bool {
 }
 
 fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
-    Failed { sources: loader.sources, diagnostics: tidy(loader.diagnostics), not_found, trace: loader.trace.unwrap_or_default() }
+    Failed {
+        sources: loader.sources,
+        diagnostics: tidy(loader.diagnostics),
+        not_found,
+        trace: loader.trace.unwrap_or_default(),
+        wanted: loader.wanted,
+    }
 }
 
 /// Findings in the order of their places, each once, and one for each variable that isn't set.
@@ -247,8 +259,8 @@ fn project_name(loader: &mut Loader<'_>, found: &find::Found) -> Option<String> 
         );
         return None;
     }
-    let base = found.directory.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    if let Ok(real) = std::fs::canonicalize(&found.directory)
+    let base = found.name_directory.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Ok(real) = std::fs::canonicalize(&found.name_directory)
         && real.file_name().is_some_and(|n| n.to_string_lossy() != base)
     {
         loader.diagnostics.push(

@@ -1,6 +1,6 @@
 //! Relative paths of a canonical document become absolute, or relative to another directory.
 
-use super::find::{absolute, expand_home, is_remote};
+use super::find::{absolute, expand_home, is_url};
 use super::trail::Trail;
 use crate::diag::Diagnostic;
 use crate::yaml::{Mapping, Node, Value};
@@ -113,7 +113,7 @@ impl Paths<'_> {
     /// A build context can also be a URL, an image or a service.
     fn context(&self, node: &mut Node) {
         let Some(text) = node.as_str() else { return };
-        if text.contains("://") || text.starts_with("service:") || is_remote(text) {
+        if text.contains("://") || text.starts_with("service:") || is_url(text) {
             return;
         }
         self.path(node);

@@ -5,7 +5,7 @@ use super::interpolate::Variable;
 use super::trace::Trace;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::model::Project;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// What to load. Nothing else is looked at: the process environment and the working directory come in as values.
@@ -45,7 +45,12 @@ pub struct Request {
     pub all_resources: bool,
     /// Remember what was met on the way.
     pub trace: bool,
+    /// Files from elsewhere, by the name that is written: the absolute path of the copy, or why there is none.
+    pub fetched: BTreeMap<String, Fetched>,
 }
+
+/// The copy of a file from elsewhere, or what happened and what to do.
+pub type Fetched = Result<PathBuf, (String, String)>;
 
 /// A project and everything that was learnt on the way to it.
 #[derive(Clone, Debug)]
@@ -80,4 +85,6 @@ pub struct Failed {
     pub not_found: bool,
     /// What was met on the way until then; empty unless asked for.
     pub trace: Trace,
+    /// Names of files that are elsewhere. If there are any, errors may be missing: fetch them and load again.
+    pub wanted: BTreeSet<String>,
 }
