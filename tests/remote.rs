@@ -1,0 +1,157 @@
+//! Compose files from elsewhere, with the real binary: a Git server of our own, and the registry of the test set-up.
+#![expect(clippy::print_stdout, reason = "says what was skipped")]
+
+mod support;
+
+use serde_json::Value as Json;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use support::engines_required;
+
+/// A server of the repositories in a folder; ends with the test.
+struct GitDaemon {
+    process: Child,
+    port: u16,
+}
+
+impl GitDaemon {
+    /// `None`, and says so, where git or its daemon isn't installed.
+    fn start(base: &Path) -> Option<Self> {
+        let found = Command::new("git").arg("--exec-path").output().ok().filter(|o| o.status.success());
+        let program = found.map(|o| Path::new(String::from_utf8_lossy(&o.stdout).trim()).join("git-daemon"));
+        let Some(program) = program.filter(|p| p.is_file()) else {
+            assert!(!engines_required(), "git and git-daemon are required");
+            println!("skipped files from Git: git, or git-daemon, is not installed");
+            return None;
+        };
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        // Itself, for `git daemon` would leave it behind.
+        let mut process = Command::new(program)
+            .args(["--verbose", "--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", base.display()))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = said.skip_while(|l| !l.contains("Ready to rumble"));
+        assert!(said.next().is_some(), "git daemon ended");
+        // It would be ended by a line that nobody reads.
+        std::thread::spawn(move || said.for_each(drop));
+        Some(Self { process, port })
+    }
+}
+
+impl Drop for GitDaemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"])
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn consort(home: &Path, folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_consort"))
+        .args(args)
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn config(home: &Path, folder: &Path, args: &[&str]) -> Json {
+    let output = consort(home, folder, &[args, &["config", "--format", "json"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refusal(home: &Path, folder: &Path, args: &[&str]) -> String {
+    let output = consort(home, folder, &[args, &["config", "-q"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn files_come_from_git() {
+    let root = tempfile::tempdir().unwrap();
+    let (home, here, origin) = (root.path().join("home"), root.path().join("here"), root.path().join("srv/stack"));
+    write(
+        &origin,
+        &[
+            ("compose.yaml", "include: [inc/compose.yaml]\nservices:\n  web:\n    image: busybox:${TAG:-one}\n    volumes: ['./data:/data']\n"),
+            ("inc/compose.yaml", "services:\n  inner:\n    image: busybox\n    env_file: inner.env\n"),
+            ("inc/inner.env", "FROM=git\n"),
+            ("sub/other.yaml", "services:\n  base:\n    image: sub\n    volumes: ['./x:/x']\n"),
+            (".env", "TAG=not-this\n"),
+        ],
+    );
+    let Some(daemon) = GitDaemon::start(&root.path().join("srv")) else { return };
+    git(&origin, &["init", "--quiet"]);
+    git(&origin, &["add", "-A"]);
+    git(&origin, &["commit", "--quiet", "-m", "first"]);
+    git(&origin, &["tag", "-a", "-m", "text", "v1"]);
+    // A branch whose name ends like that of another, and sorts before it.
+    git(&origin, &["checkout", "--quiet", "-b", "feature/main"]);
+    write(&origin, &[("compose.yaml", "services: {feature: {image: busybox}}\n")]);
+    git(&origin, &["commit", "--quiet", "-a", "-m", "second"]);
+    git(&origin, &["checkout", "--quiet", "main"]);
+    let commit = git(&origin, &["rev-parse", "main"]);
+    let url = format!("git://127.0.0.1:{}/stack", daemon.port);
+    let copy = home.join(".cache/docker-compose").join(&commit);
+    write(&here, &[(".env", "TAG=two\n")]);
+
+    for name in [url.clone(), format!("{url}#main"), format!("{url}#v1:compose.yaml"), format!("{url}#{commit}:.")] {
+        let found = config(&home, &here, &["-f", &name]);
+        assert_eq!(found["name"], "here", "the project is called after the folder that it is started from");
+        assert_eq!(found["services"]["web"]["image"], "busybox:two", "variables come from here");
+        assert_eq!(found["services"]["web"]["volumes"][0]["source"], copy.join("data").display().to_string());
+        assert_eq!(found["services"]["inner"]["environment"]["FROM"], "git");
+    }
+
+    write(
+        &here,
+        &[
+            ("include.yaml", &format!("include: ['{url}#:sub/other.yaml']\nservices: {{own: {{image: own}}}}\n")),
+            ("extends.yaml", &format!("services:\n  own:\n    image: own\n    extends: {{file: '{url}#:sub/other.yaml', service: base}}\n")),
+            ("bad.yaml", &format!("include:\n  - {url}#v2\nservices: {{own: {{image: own, port: 1}}}}\n")),
+        ],
+    );
+    let x = copy.join("sub/x").display().to_string();
+    assert_eq!(config(&home, &here, &["-f", "include.yaml"])["services"]["base"]["volumes"][0]["source"], x);
+    let own = &config(&home, &here, &["-f", "extends.yaml"])["services"]["own"];
+    assert_eq!((&own["image"], &own["volumes"][0]["source"]), (&Json::from("own"), &Json::from(x)));
+
+    let said = refusal(&home, &here, &["-f", "bad.yaml"]);
+    assert!(said.contains("no branch and no tag \"v2\"") && said.contains("bad.yaml:2:5"), "{said}");
+    assert!(said.contains("unknown key `port`"), "other faults are told at the same time: {said}");
+    assert!(refusal(&home, &here, &["-f", &format!("{url}#:nowhere")]).contains("no Compose file at \"nowhere\""));
+    assert!(refusal(&home, &here, &["-f", &format!("{url}#:../x")]).contains("leads out of"));
+    let gone = format!("git://127.0.0.1:{}/gone", daemon.port);
+    assert!(refusal(&home, &here, &["-f", &gone]).contains("can't be reached"));
+
+    let kept: Vec<_> = std::fs::read_dir(copy.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(kept, [commit.as_str()], "nothing half done is left");
+}
