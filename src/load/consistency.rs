@@ -299,11 +299,8 @@ impl Check<'_> {
                 }
             }
         }
-        let secrets = self
-            .project
-            .secrets
-            .iter()
-            .map(|(key, s)| ("secrets", key, s.external || !s.driver.is_empty(), vec![("file", &s.file), ("environment", &s.environment)]));
+        let secrets =
+            self.project.secrets.iter().map(|(key, s)| ("secrets", key, s.external, vec![("file", &s.file), ("environment", &s.environment)]));
         let configs = self.project.configs.iter().map(|(key, c)| {
             ("configs", key, c.external || !c.driver.is_empty(), vec![("file", &c.file), ("environment", &c.environment), ("content", &c.content)])
         });

@@ -41,7 +41,9 @@ pub fn config(loaded: &Loaded, format: Format) -> String {
                 Value::Object(map) => map.into_iter().collect(),
                 _ => BTreeMap::new(),
             };
-            top.extend(loaded.project.extensions.clone());
+            // Nor does the reference's JSON have them.
+            top.remove("models");
+            top.extend(loaded.project.extensions.iter().map(|(key, value)| (key.clone(), without_empty_lists(value.clone()))));
             pretty(&top)
         }
         Format::Yaml => {
@@ -128,6 +130,31 @@ fn pretty<T: serde::Serialize>(value: &T) -> String {
     escape(text) + "\n"
 }
 
+/// As the reference's JSON has values of no type: an empty list is `null`.
+fn without_empty_lists(value: Value) -> Value {
+    match value {
+        Value::Array(items) if items.is_empty() => Value::Null,
+        Value::Array(items) => items.into_iter().map(without_empty_lists).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, without_empty_lists(value))).collect(),
+        value => value,
+    }
+}
+
+/// Mappings by their keys, as YAML has them.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(map) => by_keys(map.into_iter().map(|(key, value)| (key, sorted(value)))),
+        value => value,
+    }
+}
+
+fn by_keys(entries: impl Iterator<Item = (String, Value)>) -> Value {
+    let mut entries: Vec<(String, Value)> = entries.collect();
+    entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
+    Value::Object(entries.into_iter().collect())
+}
+
 /// The top level in the usual order.
 fn ordered(tree: Value) -> Value {
     let Value::Object(mut map) = tree else { return tree };
@@ -150,16 +177,21 @@ fn view(value: &mut Value, node: &Node, shape: &Shape) {
     };
     match (shape, value) {
         (Shape::Object(object), Value::Object(map)) => view_object(map, node, object),
-        (Shape::Map(of), Value::Object(map)) => {
-            for (key, value) in map.iter_mut() {
-                if let Some(node) = node.get(key) {
-                    view(value, node, of.value);
+        (Shape::Map(of), value @ Value::Object(_)) => {
+            let Value::Object(map) = value.take() else { return };
+            let entries = map.into_iter().map(|(key, mut value)| {
+                match node.get(&key) {
+                    Some(node) => view(&mut value, node, of.value),
+                    None => value = sorted(value),
                 }
-            }
+                (key, value)
+            });
+            *value = by_keys(entries);
         }
         (Shape::List(list), Value::Array(items)) => {
             items.iter_mut().zip(node.as_seq().unwrap_or_default()).for_each(|(value, node)| view(value, node, list.item));
         }
+        (Shape::Any, value) => *value = sorted(value.take()),
         _ => {}
     }
 }
@@ -189,9 +221,9 @@ fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
         }
     }
     if object.extensions {
-        let own: BTreeMap<&str, Value> =
-            node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-")).map(|e| (e.key.as_str(), lower::json(&e.value))).collect();
-        result.extend(own.into_iter().map(|(k, v)| (k.to_owned(), v)));
+        let own = node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-"));
+        let own = by_keys(own.map(|e| (e.key.clone(), sorted(lower::json(&e.value)))));
+        result.extend(own.as_object().cloned().unwrap_or_default());
     }
     *map = result;
 }

@@ -6,6 +6,7 @@ mod build;
 mod emit;
 mod fault;
 mod node;
+mod order;
 mod parse;
 mod repair;
 mod scalar;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use emit::emit;
 pub use node::{Entry, Mapping, Node, Tag, Value};
+pub use order::natural;
 pub use parse::{Parsed, parse};
 pub use scalar::{format_float, is_old_typed, is_plain_string, resolve};
 

@@ -62,14 +62,14 @@ CHECKS = {
 ON_REQUEST = {"lock-image-digests"}
 
 
-def files_below(paths):
+def files_below(paths, pattern=FILE_NAME):
     for path in paths:
         if os.path.isfile(path):
             yield os.path.abspath(path)
             continue
         for root, folders, names in os.walk(path):
             folders[:] = sorted(f for f in folders if f not in (".git", "node_modules"))
-            yield from (os.path.abspath(os.path.join(root, n)) for n in sorted(names) if FILE_NAME.match(n))
+            yield from (os.path.abspath(os.path.join(root, n)) for n in sorted(names) if pattern.match(n))
 
 
 def run(command, path, arguments):
@@ -142,6 +142,7 @@ def main():
     parser.add_argument("--args", default="", help="global arguments for both")
     parser.add_argument("--show", type=int, default=40, help="how many differences to tell")
     parser.add_argument("--jobs", type=int, default=3)
+    parser.add_argument("--name", default=FILE_NAME.pattern, help="a pattern for the names of files")
     parser.add_argument("--strict", action="store_true", help="accept no differences")
     parser.add_argument("paths", nargs="+")
     options = parser.parse_args()
@@ -169,7 +170,7 @@ def main():
         return task, "differ" if found else "agree", found
 
     def tasks():
-        for path in files_below(options.paths):
+        for path in files_below(options.paths, re.compile(options.name)):
             for name in checks:
                 if "{service}" in CHECKS[name][0]:
                     listed, _ = run(ours, path, shlex.split(options.args) + ["--profile", "*", "config", "--no-consistency", "--format", "json"])

@@ -20,7 +20,7 @@ import sys
 import yaml
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from config_diff import files_below  # noqa: E402
+from config_diff import files_below, run  # noqa: E402
 
 ODD = [
     None, True, False, 0, 1, -1, 5, 80, 1.5, 1e21, 0o644, "", " ", "a", "A", "a=b", "a=", "=b", "a:b", "a: b", "yes", "no", "on", "true",
@@ -110,7 +110,7 @@ class Mutator:
         self.random, self.pool = random.Random(seed), pool
 
     def value_for(self, key):
-        if self.random.random() < 0.6 and self.pool.get(key):
+        if self.random.random() < 0.85 and self.pool.get(key):
             return copy.deepcopy(self.random.choice(self.pool[key]))
         return copy.deepcopy(self.random.choice(ODD))
 
@@ -171,13 +171,27 @@ def text_of(tree):
     return yaml.dump(tree, Dumper=Writer, sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
+def small(node, left=1500):
+    """Nodes that are left of a budget: aliases can make a tree of any size out of a few lines."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        left = small(value.value if isinstance(value, Tagged) else value, left - 1) if left > 0 else left
+    return left
+
+
 def read(path):
+    if os.path.getsize(path) > 20_000:
+        return None
     try:
         with open(path, encoding="utf-8-sig") as file:
             documents = [d for d in yaml.load_all(file, Loader=Reader)]
     except Exception:  # whatever is no YAML for this reader is no material
         return None
-    return documents[0] if len(documents) == 1 and isinstance(documents[0], dict) else None
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        return None
+    try:
+        return documents[0] if small(documents[0]) > 0 else None
+    except RecursionError:
+        return None
 
 
 def main():
@@ -185,9 +199,13 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--accepted-by", help="a program; files whose `config` it refuses are left out")
     parser.add_argument("paths", nargs="+")
     options = parser.parse_args()
-    trees = {path: tree for path in files_below(options.paths) if (tree := read(path)) is not None and len(str(tree)) < 6000}
+    files = list(files_below(options.paths))
+    if options.accepted_by:
+        files = [f for f in files if run([options.accepted_by], f, ["config", "-q"])[0] is not None]
+    trees = {path: tree for path in files if (tree := read(path)) is not None}
     pool = {}
     for tree in trees.values():
         for container, key, _ in places(tree):
@@ -206,8 +224,6 @@ def main():
         size = sum(os.path.getsize(f) for f in glob.glob(source + "/**", recursive=True) if os.path.isfile(f))
         if size < 200_000:
             shutil.copytree(source, folder, dirs_exist_ok=True, symlinks=True)
-            for other in files_below([folder]):
-                os.rename(other, other) if os.path.dirname(other) != folder else None
         for _ in range(pick.choice([1, 1, 1, 2, 3])):
             mutator.mutate(tree)
         shape = pick.random()
@@ -237,10 +253,6 @@ def main():
                                                      {"path": ["sub/inner.yaml"]}])], "services": {"own": {"image": "x"}}})
         else:
             text = text_of(tree)
-        # The file as it was is no case; others are material for `include` and `extends`.
-        for name in os.listdir(folder):
-            if name in ("compose.yml", "docker-compose.yml", "docker-compose.yaml") and not os.path.basename(path) == name:
-                continue
         with open(os.path.join(folder, "mutated.compose.yaml"), "w") as file:
             file.write(text)
     print(f"{options.count} cases of {len(order)} files in {options.out}")
