@@ -88,6 +88,20 @@ impl Canonical<'_> {
                 let items = std::mem::take(items);
                 node.value = self.key_values(items, form == Form::Environment, at);
             }
+            (Form::Pairs(alone), _, Value::Seq(items)) => {
+                let items = std::mem::take(items);
+                for item in &items {
+                    let bare = item.as_str().filter(|text| !text.contains('=') && *text != alone && !(self.uninterpolated && text.contains('$')));
+                    if let Some(text) = bare {
+                        self.diagnostics.push(
+                            Diagnostic::error("bad-pair", format!("{text:?} in {} has no value", at.name()))
+                                .at(item.span)
+                                .help(format!("write `{text}=…`")),
+                        );
+                    }
+                }
+                node.value = self.key_values(items, false, at);
+            }
             (Form::Names, _, Value::Seq(items)) => {
                 let entries = std::mem::take(items).into_iter().filter_map(|item| {
                     let key = item.as_str()?.to_owned();

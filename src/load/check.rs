@@ -7,7 +7,7 @@ use super::keys::{Form, Format, Kinds, List, MapOf, Merge, Names, Object, Scalar
 use super::scalar;
 use super::trail::Trail;
 use super::unknown::Unknown;
-use crate::diag::{Diagnostic, Span, did_you_mean};
+use crate::diag::{Diagnostic, Severity, Span, did_you_mean};
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 
 /// Where findings go, and how strict to be.
@@ -47,6 +47,7 @@ impl Checker<'_> {
                         .at(item.span)
                         .help("put `!override` on the list and write the items that it shall have"),
                 );
+                continue;
             }
             self.value(item, list.item, &at.index(i), false);
         }
@@ -74,7 +75,14 @@ impl Checker<'_> {
                     self.value(value, &known.shape, &at.key(key), deduplicated);
                 }
                 None if object.extensions && key.starts_with("x-") => {}
-                None => self.diagnostics.push(unknown_key(key, *key_span, object, at)),
+                None => {
+                    let mut fault = unknown_key(key, *key_span, object, at);
+                    // Where the reference never looks, files may have any key.
+                    if OVERLOOKED.contains(&object.what) {
+                        fault.severity = Severity::Warning;
+                    }
+                    self.diagnostics.push(fault);
+                }
             }
         }
     }
@@ -116,7 +124,16 @@ impl Checker<'_> {
                 }
             }
             Format::Int(min, max) => match scalar::integer(node) {
-                Some(n) if (min..=max).contains(&n) => return,
+                Some(n) if (min..=max).contains(&n) => {
+                    if matches!(node.value, Value::Float(f) if f.fract() != 0.0) {
+                        self.diagnostics.push(
+                            Diagnostic::warning("fraction", format!("{} is a whole number; the fraction of {} is cut off", at.name(), text()))
+                                .at(node.span)
+                                .help(format!("write `{n}`")),
+                        );
+                    }
+                    return;
+                }
                 Some(n) if n < min => (format!("must be at least {min}, not {n}"), bounds(min, max)),
                 Some(n) => (format!("must be at most {max}, not {n}"), bounds(min, max)),
                 None => (format!("must be a whole number, not {:?}", text()), bounds(min, max)),
@@ -295,10 +312,14 @@ fn quoted(words: &[&str]) -> String {
 fn bad_name(name: &str, names: Names) -> Option<&'static str> {
     let fits = match names {
         Names::Any => true,
+        Names::NotEmpty => !name.is_empty(),
         Names::Resource => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')),
     };
-    (!fits).then_some("letters, digits, `.`, `_` and `-`")
+    (!fits).then_some(if names == Names::NotEmpty { "one character or more" } else { "letters, digits, `.`, `_` and `-`" })
 }
+
+/// Objects in which the reference takes any key.
+const OVERLOOKED: [&str; 3] = ["external", "extends", "an entry of include"];
 
 /// Keys that once were, or that many people write, and where they went.
 const MOVED: [(&str, &str, &str); 9] = [

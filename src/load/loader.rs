@@ -12,7 +12,7 @@ use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
 use super::trail::Trail;
 use super::unknown::Unknown;
 use crate::diag::{Diagnostic, KeyPath, SourceMap, Span, did_you_mean};
-use crate::yaml::{self, Mapping, Node, Value};
+use crate::yaml::{self, Mapping, Node, Tag, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -382,10 +382,15 @@ impl<'r> Loader<'r> {
             )),
         };
         chain.push((origin.file.clone(), name.to_owned(), span));
+        let mut nothing = false;
         let base = match file {
             Some((None, _)) => None,
             Some((Some(file), at)) if file.path != origin.file.path => {
-                self.base_file(file, at, origin).and_then(|mut other| self.base(&target, span, &mut other, level, chain)).map(|mut base| {
+                let other = self.base_file(file, at, origin).filter(|other| {
+                    nothing = other.is_nothing(&target);
+                    !nothing
+                });
+                other.and_then(|mut other| self.base(&target, span, &mut other, level, chain)).map(|mut base| {
                     self.see_from_outside(&mut base, &target, origin, level);
                     base
                 })
@@ -394,6 +399,11 @@ impl<'r> Loader<'r> {
         };
         chain.pop();
         self.trace_base(&own, chain);
+        if let Value::Map(map) = &mut own.value
+            && nothing
+        {
+            map.push_new(entry("extends", extends));
+        }
         Some(match base {
             Some(mut base) => {
                 bury(&mut base);
@@ -482,10 +492,6 @@ impl<'r> Loader<'r> {
         let mut result: Option<Node> = None;
         for mut version in origin.written.get(name).cloned()? {
             let services = Trail::ROOT.key("services");
-            if version.value == Value::Null {
-                // A service without anything is nothing to extend from, and no fault.
-                version.value = Value::Map(Mapping::new());
-            }
             self.prepare(&mut version, &Shape::Object(&SERVICE), &services.key(name), level);
             result = Some(match result {
                 Some(earlier) => merge(earlier, version, &Shape::Object(&SERVICE), Merge::Deep),
@@ -524,8 +530,19 @@ struct Origin {
 }
 
 impl Origin {
+    /// The service is there without anything: there is nothing to extend from, which is no fault, and `extends` stays.
+    fn is_nothing(&self, name: &str) -> bool {
+        self.written.get(name).is_some_and(|versions| versions.iter().all(|v| v.value == Value::Null && v.tag.is_none()))
+    }
+
     fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.ready.iter().map(|e| e.key.as_str()).chain(self.written.keys().map(String::as_str)).collect();
+        let mut names: Vec<&str> = self
+            .ready
+            .iter()
+            .filter(|e| e.value.tag != Some(Tag::Reset))
+            .map(|e| e.key.as_str())
+            .chain(self.written.keys().map(String::as_str))
+            .collect();
         names.sort_unstable();
         names.dedup();
         names

@@ -55,6 +55,9 @@ impl Paths<'_> {
                 self.path(&mut entry.value);
             }
         }
+        if let Some(extends) = map_mut(service, "extends") {
+            self.at(extends, "file");
+        }
         for file in items_mut(service, "env_file") {
             if let Value::Map(map) = &mut file.value {
                 self.at(map, "path");

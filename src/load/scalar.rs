@@ -48,11 +48,11 @@ pub(super) fn boolean(node: &Node) -> Option<bool> {
     }
 }
 
-/// A whole number, written as one, as a float without fraction, or in a string.
+/// A whole number, written as one, as a float, whose fraction is cut off, or in a string.
 pub(super) fn integer(node: &Node) -> Option<i64> {
     match &node.value {
         Value::Int(n) => Some(*n),
-        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(*f as i64),
+        Value::Float(f) if f.abs() < 9e15 => Some(f.trunc() as i64),
         Value::String(s) => s.parse().ok(),
         _ => None,
     }
@@ -73,6 +73,7 @@ pub(super) fn number(node: &Node) -> Option<f64> {
 pub(super) fn bytes(node: &Node) -> Result<Bytes, String> {
     match &node.value {
         Value::String(s) => s.parse().map_err(|e: crate::units::UnitError| e.message),
+        Value::Float(f) if f.fract() != 0.0 => Err("a size is a whole number of bytes".to_owned()),
         _ => integer(node).map(Bytes).ok_or_else(|| "a size is a whole number of bytes".to_owned()),
     }
 }

@@ -2,8 +2,8 @@
 
 use super::service::{FILE_REFERENCES, ULIMITS};
 use super::shapes::{
-    BOOL, BOOL_OR_TEXT, BYTES, BYTES_TEXT, DURATION, FLOAT, HOSTS, INT, KEY_VALUES, NUMBER, TEXT, TEXT_OR_TEXTS, TEXTS, UNIQUE_TEXTS, int, list,
-    one_of,
+    BOOL, BOOL_OR_TEXT, BYTES, BYTES_TEXT, DURATION, FLOAT, HOSTS, INT, KEY_TEXTS, KEY_VALUES, NUMBER, TEXT, TEXT_OR_TEXTS, TEXTS, UNIQUE_TEXTS, int,
+    list, one_of,
 };
 use super::{Form, Format, Identity, Key, Kinds, Merge, Object, Scalar, Shape, key};
 
@@ -128,13 +128,13 @@ pub(super) static BUILD: Object = Object {
         key("dockerfile_inline", TEXT, "The Dockerfile itself."),
         key("entitlements", TEXTS, "Extra privileges of the build."),
         key("args", KEY_VALUES, "Build arguments.").form(Form::KeyValues).merge(Merge::Values),
-        key("ssh", KEY_VALUES, "SSH agents and keys.").form(Form::KeyValues).merge(Merge::Values),
+        key("ssh", KEY_VALUES, "SSH agents and keys.").form(Form::Pairs("default")).merge(Merge::Values),
         key("labels", KEY_VALUES, "Labels of the image.").form(Form::KeyValues).merge(Merge::Values),
         key("cache_from", TEXTS, "Where cached layers come from."),
         key("cache_to", TEXTS, "Where layers are cached to."),
         key("no_cache", BOOL, "Builds without the cache."),
         key("no_cache_filter", TEXT_OR_TEXTS, "Stages that are built without the cache.").form(Form::List),
-        key("additional_contexts", KEY_VALUES, "Named contexts.").form(Form::KeyValues).merge(Merge::Values),
+        key("additional_contexts", KEY_TEXTS, "Named contexts.").form(Form::Pairs("")).merge(Merge::Values),
         key("network", TEXT, "Network of `RUN`."),
         key("provenance", BOOL_OR_TEXT, "Provenance attestation.").form(Form::Stringify),
         key("sbom", BOOL_OR_TEXT, "SBOM attestation.").form(Form::Stringify),

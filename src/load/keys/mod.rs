@@ -119,6 +119,8 @@ pub struct MapOf {
 pub enum Names {
     /// Anything.
     Any,
+    /// Anything but nothing.
+    NotEmpty,
     /// `[a-zA-Z0-9._-]+`.
     Resource,
 }
@@ -167,6 +169,8 @@ pub enum Form {
     AsIs,
     /// A list of `KEY=VALUE` becomes a mapping.
     KeyValues,
+    /// As [`Form::KeyValues`], but every item needs its `=`, except one that is this word.
+    Pairs(&'static str),
     /// As [`Form::KeyValues`], with the rules for environment variables.
     Environment,
     /// A list of names becomes a mapping of nothings.

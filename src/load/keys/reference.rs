@@ -65,6 +65,7 @@ fn short(key: &Key) -> Option<&'static str> {
     Some(match key.form {
         Form::AsIs | Form::Stringify => return None,
         Form::KeyValues => "A list of `KEY=VALUE` is a mapping.",
+        Form::Pairs(_) => "A list of `NAME=VALUE` is a mapping.",
         Form::Environment => "A list of `KEY=VALUE` is a mapping; `KEY` alone takes the value of the project's environment.",
         Form::Names => "A list of names is a mapping of empty ones.",
         Form::DependsOn => "A list of services waits for each to be started.",

@@ -80,6 +80,11 @@ fn of(shape: &Shape, deduplicated: bool, definitions: &mut Map<String, Value>) -
             json!({ "$ref": format!("#/$defs/{name}") })
         }
         Shape::Map(MapOf { value, names: Names::Any }) => json!({ "type": "object", "additionalProperties": of(value, false, definitions) }),
+        Shape::Map(MapOf { value, names: Names::NotEmpty }) => json!({
+            "type": "object",
+            "propertyNames": { "minLength": 1 },
+            "additionalProperties": of(value, false, definitions),
+        }),
         Shape::Map(MapOf { value, names: Names::Resource }) => json!({
             "type": "object",
             "patternProperties": { "^[a-zA-Z0-9._-]+$": of(value, false, definitions) },

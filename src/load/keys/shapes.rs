@@ -31,6 +31,11 @@ pub(super) const fn map(value: &'static Shape) -> Shape {
     Shape::Map(MapOf { value, names: Names::Any })
 }
 
+/// A mapping with keys of the user's choice, none of them empty.
+const fn keyed(value: &'static Shape) -> Shape {
+    Shape::Map(MapOf { value, names: Names::NotEmpty })
+}
+
 /// A mapping with names of resources for keys.
 pub(super) const fn named(value: &'static Shape) -> Shape {
     Shape::Map(MapOf { value, names: Names::Resource })
@@ -42,7 +47,7 @@ pub(super) const STRICT_BOOL: Shape = scalar(Kinds::BOOL, Format::Bool);
 pub(super) const BOOL_OR_TEXT: Shape = scalar(Kinds::BOOL.or(Kinds::STRING), Format::Text);
 pub(super) const INT: Shape = int(i64::MIN, i64::MAX);
 pub(super) const STRICT_INT: Shape = scalar(Kinds::INT, Format::Int(i64::MIN, i64::MAX));
-/// The reference takes any number here and cuts its fraction off; a fraction is a fault to us.
+/// Any number; its fraction is cut off, with a warning.
 pub(super) const NUMBER: Shape = scalar(Kinds::NUMBER.or(Kinds::STRING), Format::Int(i64::MIN, i64::MAX));
 pub(super) const STRICT_NUMBER: Shape = scalar(Kinds::NUMBER, Format::Int(i64::MIN, i64::MAX));
 pub(super) const FLOAT: Shape = scalar(Kinds::NUMBER.or(Kinds::STRING), Format::Float);
@@ -63,10 +68,12 @@ pub(super) const UNIQUE_TEXTS: Shape = Shape::List(List { item: &TEXT, unique: t
 /// One string or several.
 pub(super) const TEXT_OR_TEXTS: Shape = Shape::Either(&[TEXT, UNIQUE_TEXTS]);
 /// `KEY: value` or `- KEY=value`.
-pub(super) const KEY_VALUES: Shape = Shape::Either(&[map(&NULLABLE_SCALAR), UNIQUE_TEXTS]);
+pub(super) const KEY_VALUES: Shape = Shape::Either(&[keyed(&NULLABLE_SCALAR), UNIQUE_TEXTS]);
+/// As [`KEY_VALUES`], with strings only.
+pub(super) const KEY_TEXTS: Shape = Shape::Either(&[keyed(&TEXT), UNIQUE_TEXTS]);
 /// Options that are handed on as they are.
 pub(super) const OPTIONS: Shape = map(&TEXT_OR_NUMBER);
 /// A command: a string, a list, or nothing.
 pub(super) const COMMAND: Shape = Shape::Either(&[Shape::Null, TEXT, TEXTS]);
 /// `host: ip`, `host: [ip, ip]` or `- host=ip`.
-pub(super) const HOSTS: Shape = Shape::Either(&[map(&Shape::Either(&[TEXT, TEXTS])), UNIQUE_TEXTS]);
+pub(super) const HOSTS: Shape = Shape::Either(&[keyed(&Shape::Either(&[TEXT, TEXTS])), UNIQUE_TEXTS]);
