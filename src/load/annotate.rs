@@ -19,7 +19,7 @@ pub fn config(loaded: &Loaded) -> String {
     let id = map.add("", text.as_str());
     let parsed = yaml::parse(id, &text);
     let Some(root) = parsed.documents.first() else { return text };
-    let mut notes = Notes { loaded, map, id, lines: BTreeMap::new() };
+    let mut notes = Notes { loaded, map, id, lines: BTreeMap::new(), mentions: Mentions::new(&loaded.trace.mentions) };
     notes.value(root, root.span, &Trail::ROOT, 0);
     let lines = notes.lines;
     let noted = |number: usize| lines.get(&number).filter(|n| !n.is_empty());
@@ -49,6 +49,7 @@ struct Notes<'a> {
     map: SourceMap,
     id: SourceId,
     lines: BTreeMap<usize, String>,
+    mentions: Mentions<'a>,
 }
 
 impl Notes<'_> {
@@ -71,11 +72,6 @@ impl Notes<'_> {
         }
     }
 
-    /// A line, from 1, without its indent.
-    fn line(&self, number: usize) -> &str {
-        self.map.file(self.id).text.lines().nth(number.saturating_sub(1)).unwrap_or_default().trim_start()
-    }
-
     /// Where the line of `- |` is above the block at `span`; `span` for a text in quotes.
     fn header(&self, span: Span) -> Span {
         let text = &self.map.file(self.id).text;
@@ -90,7 +86,7 @@ impl Notes<'_> {
     fn note(&mut self, key: Span, path: &KeyPath, heading: bool) {
         let mut at = self.map.line_col(Span { source: self.id, ..key }).line;
         // A long key has its value on a line of its own.
-        if self.line(at).starts_with("? ") {
+        if self.map.file(self.id).text[..key.start as usize].ends_with("? ") {
             at += 1;
         }
         let note = if heading { self.places(path) } else { self.origin(path) };
@@ -132,7 +128,7 @@ impl Notes<'_> {
         }
         let Some(node) = provenance.find(path).filter(|n| !n.implied) else { return "default".to_owned() };
         let mut text = line(sources, node.span);
-        for (name, from) in variables(self.loaded, node) {
+        for (name, from) in variables(self.loaded, &self.mentions, node) {
             text.push_str(&format!(", {name} {from}"));
         }
         text
@@ -144,27 +140,40 @@ fn section_entry(node: &Node, section: &crate::diag::Segment, name: &crate::diag
     node.get(section)?.as_map()?.entry(name).map(|e| e.key_span)
 }
 
-/// The mentions that have to do with the value of `node`.
-pub(super) fn mentions<'a>(loaded: &'a [Mention], node: &Node) -> Vec<&'a Mention> {
-    let text = super::scalar::text(node).unwrap_or_default();
-    let inside = |outer: Span, inner: Span| outer.source == inner.source && outer.start <= inner.start && inner.end <= outer.end;
-    let mut seen = BTreeSet::new();
-    loaded
-        .iter()
-        .filter(|m| inside(m.scalar, node.span))
-        .filter(|m| match &m.outcome {
+/// Expressions by the scalar that they stand in.
+#[derive(Debug)]
+pub(super) struct Mentions<'a>(BTreeMap<Span, Vec<&'a Mention>>);
+
+impl<'a> Mentions<'a> {
+    pub(super) fn new(all: &'a [Mention]) -> Self {
+        let mut map: BTreeMap<Span, Vec<&Mention>> = BTreeMap::new();
+        all.iter().for_each(|m| map.entry(m.scalar).or_default().push(m));
+        Self(map)
+    }
+
+    /// Those that have to do with the value of `node`, which may be a part of the scalar.
+    pub(super) fn of(&self, node: &Node) -> Vec<&'a Mention> {
+        let text = super::scalar::text(node).unwrap_or_default();
+        // Scalars don't overlap, so it can only be the last one that begins no later.
+        let end = Span { start: node.span.start, end: u32::MAX, ..node.span };
+        let Some((scalar, found)) = self.0.range(..=end).next_back() else { return Vec::new() };
+        if scalar.source != node.span.source || scalar.end < node.span.end {
+            return Vec::new();
+        }
+        let mut seen = BTreeSet::new();
+        let counts = |m: &&&Mention| match &m.outcome {
             Outcome::Value(_) => node.variables.contains(&m.name),
             // Of a short form each part has its own text.
             Outcome::Default(default) | Outcome::Alternate(default) => m.scalar == node.span && text.contains(default.as_str()),
             Outcome::Nothing { meant } => !meant && m.scalar == node.span,
             Outcome::Required | Outcome::Unread => false,
-        })
-        .filter(|m| seen.insert((&m.name, m.span)))
-        .collect()
+        };
+        found.iter().filter(counts).filter(|m| seen.insert((&m.name, m.span))).copied().collect()
+    }
 }
 
 /// The variables of a value and where theirs come from: `from .env:3`, `from the shell`, `default`, `unset`.
-fn variables(loaded: &Loaded, node: &Node) -> Vec<(String, String)> {
+fn variables(loaded: &Loaded, mentions: &Mentions<'_>, node: &Node) -> Vec<(String, String)> {
     let Loaded { sources, trace, .. } = loaded;
     let from = |name: &str, environment: usize| match trace.winner(name, environment) {
         Some(From::Shell(_)) => "from the shell".to_owned(),
@@ -174,7 +183,7 @@ fn variables(loaded: &Loaded, node: &Node) -> Vec<(String, String)> {
         None => "unset".to_owned(),
     };
     let mut found: Vec<(String, String)> = Vec::new();
-    for mention in mentions(&trace.mentions, node) {
+    for mention in mentions.of(node) {
         let text = match &mention.outcome {
             Outcome::Default(_) => "default".to_owned(),
             _ => from(&mention.name, mention.environment),

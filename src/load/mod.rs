@@ -38,6 +38,7 @@ mod seccomp;
 mod short;
 pub mod trace;
 mod trail;
+pub mod traps;
 mod unhonoured;
 mod unknown;
 pub mod words;
@@ -200,7 +201,7 @@ fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
         sources: loader.sources,
         diagnostics: tidy(loader.diagnostics),
         not_found,
-        trace: loader.trace.unwrap_or_default(),
+        trace: Box::new(loader.trace.unwrap_or_default()),
         wanted: loader.wanted,
     }
 }

@@ -84,7 +84,7 @@ pub struct Failed {
     /// There was no Compose file at all. `down`, `ps`, `logs` go on by labels then.
     pub not_found: bool,
     /// What was met on the way until then; empty unless asked for.
-    pub trace: Trace,
+    pub trace: Box<Trace>,
     /// Names of files that are elsewhere. If there are any, errors may be missing: fetch them and load again.
     pub wanted: BTreeSet<String>,
 }

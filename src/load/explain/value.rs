@@ -2,7 +2,7 @@
 
 use super::{Known, Story, place, resolve, shown, table};
 use crate::diag::{Diagnostic, KeyPath, Segment, SourceMap, Span, did_you_mean};
-use crate::load::annotate::mentions;
+use crate::load::annotate::Mentions;
 use crate::load::check::takes;
 use crate::load::keys::{Identity, Merge, Object, ROOT, Shape};
 use crate::load::merge::{child, identity_of, item_shape};
@@ -431,7 +431,7 @@ impl Telling<'_> {
         };
         let mut found: Vec<(String, Json)> = Vec::new();
         let mut names: Vec<&str> = Vec::new();
-        for mention in mentions(&trace.mentions, node) {
+        for mention in Mentions::new(&trace.mentions).of(node) {
             names.push(&mention.name);
             let (text, mut json) = match &mention.outcome {
                 Outcome::Default(value) => {
