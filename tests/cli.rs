@@ -36,8 +36,8 @@ fn without_arguments_it_helps() {
     let commands: Vec<&str> =
         out.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty()).filter_map(|l| l.split_whitespace().next()).collect();
     let expected = [
-        "up", "down", "ps", "logs", "exec", "start", "stop", "restart", "kill", "rm", "pull", "ls", "config", "create", "pause", "unpause", "schema",
-        "version",
+        "up", "down", "ps", "logs", "exec", "start", "stop", "restart", "kill", "rm", "pull", "ls", "config", "check", "create", "pause", "unpause",
+        "schema", "version",
     ];
     assert_eq!(commands, expected);
     for command in commands {

@@ -101,6 +101,7 @@ pub enum Command {
     Pull(Pull),
     Ls(Ls),
     Config(Config),
+    Check(Check),
     Create(Create),
     Pause(Pause),
     Unpause(Unpause),
@@ -590,6 +591,43 @@ pub struct Config {
     /// Print an override file with pinned images
     #[arg(long)]
     pub lock_image_digests: bool,
+}
+
+/// Check the files without an engine: faults, and traps that people fall into
+///
+/// Prints every error and warning with its place and cure. The exit code is 0 where all is well, with warnings too; 1 if
+/// there are errors, or warnings under --strict. Notes are worth knowing and never count.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(after_long_help = check_help())]
+pub struct Check {
+    /// Services whose profiles are enabled too; none means what the profiles enable
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Warnings make the exit code 1
+    #[arg(long)]
+    pub strict: bool,
+    /// Leave a warning or note out by its code, several times for several
+    #[arg(long, value_name = "CODE", action = ArgAction::Append)]
+    pub allow: Vec<String>,
+    /// Print one JSON document, for editors
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing; the exit code says it
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What `check --help` says beside the flags.
+fn check_help() -> String {
+    let codes: String = crate::load::traps::TRAPS.iter().map(|t| format!("  {:<27} {}\n", t.code, t.about)).collect();
+    format!(
+        "Traps, by the code that stands in brackets:\n{codes}\n\
+Files can allow codes themselves, at the top level or at one service:\n  x-consort: {{allow: [image-latest]}}\n\n\
+With --json: {{\"diagnostics\": […], \"errors\": n, \"warnings\": n, \"notes\": n}}. Each diagnostic has severity (error, warning, \
+note), code, message, and where known file, line, column, end_line, end_column, label, help; related is a list of places, each \
+with a message. Lines and columns count from 1, columns in characters; the end is one past the last character. A diagnostic \
+about no file has no place."
+    )
 }
 
 /// Freeze running containers

@@ -6,6 +6,7 @@
 mod app;
 mod args;
 mod change;
+mod check;
 mod config;
 mod down;
 mod exec;
@@ -46,7 +47,7 @@ pub enum Started {
     Running(Pin<Box<dyn Future<Output = Exit>>>),
 }
 
-/// Reads the command line and does at once what needs no engine: help, version, `config`, a bad flag.
+/// Reads the command line and does at once what needs no engine: help, version, `config`, `check`, a bad flag.
 pub fn start(session: Session) -> Started {
     let args = match Args::try_parse_from(&session.args) {
         Err(error) => return Started::Done(usage::bad(&session, &error)),
@@ -60,7 +61,7 @@ pub fn start(session: Session) -> Started {
         }
         Ok(args) => args,
     };
-    let alone = matches!(args.command, Some(Command::Config(_))) && !app::reads_stdin(&args.globals, &session.environment);
+    let alone = matches!(args.command, Some(Command::Config(_) | Command::Check(_))) && !app::reads_stdin(&args.globals, &session.environment);
     let mut command: Pin<Box<dyn Future<Output = Exit>>> = Box::pin(finish(session, args));
     // One poll is all it takes, unless it must wait for something after all: see [`app::runtime`].
     if alone && let Some(exit) = command.as_mut().now_or_never() {
@@ -120,6 +121,7 @@ async fn dispatch(app: &mut App, args: &Args) -> Result<Exit, Fault> {
         Some(Command::Pull(args)) => pull::run(app, args).await,
         Some(Command::Ls(args)) => ls::run(app, args).await,
         Some(Command::Config(args)) => config::run(app, args).await,
+        Some(Command::Check(args)) => check::run(app, args).await,
         // Done before.
         Some(Command::Schema(_) | Command::Version(_) | Command::Other(_)) | None => Ok(Exit::Success),
     }

@@ -204,6 +204,36 @@ impl Drawer<'_> {
     }
 }
 
+impl Drawer<'_> {
+    /// A finding as data without nesting, as editors like it: its place stands beside what it says.
+    pub fn flat(&self, diagnostic: &Diagnostic) -> serde_json::Value {
+        let mut object = json!({ "severity": diagnostic.severity, "code": diagnostic.code, "message": diagnostic.message });
+        let put = |object: &mut serde_json::Value, span: Span| {
+            let end = Span { start: span.end, ..span };
+            let (start, end) = (self.sources.line_col(span), self.sources.line_col(end));
+            object["file"] = json!(self.sources.file(span.source).name);
+            for (key, number) in [("line", start.line), ("column", start.column), ("end_line", end.line), ("end_column", end.column)] {
+                object[key] = json!(number);
+            }
+        };
+        if let Some(span) = diagnostic.span {
+            put(&mut object, span);
+        }
+        for (key, text) in [("label", &diagnostic.label), ("help", &diagnostic.help)] {
+            if let Some(text) = text {
+                object[key] = json!(text);
+            }
+        }
+        let related = diagnostic.related.iter().map(|(span, what)| {
+            let mut place = json!({ "message": what });
+            put(&mut place, *span);
+            place
+        });
+        object["related"] = related.collect();
+        object
+    }
+}
+
 /// The nearest place at or before `at` where `text` can be cut.
 fn floor(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());

@@ -10,7 +10,7 @@ use super::request::{Failed, Loaded};
 use super::trace::Trace;
 use super::{Provenance, scalar};
 use crate::diag::{Diagnostic, KeyPath, Segment, SourceMap, Span, did_you_mean};
-use crate::yaml::Node;
+use crate::yaml::{Node, Value};
 use serde_json::{Value as Json, json};
 
 /// The answer, as text and as data.
@@ -90,7 +90,7 @@ fn place(sources: &SourceMap, span: Span) -> Json {
 
 /// A value on one line.
 fn shown(node: &Node) -> String {
-    let text = match scalar::text(node) {
+    let text = match scalar::text(node).filter(|_| node.value != Value::Null) {
         Some(text) if node.as_str().is_some() && needs_quotes(&text) => format!("{text:?}"),
         Some(text) => text,
         None => super::lower::json(node).to_string(),

@@ -284,7 +284,7 @@ fn unknown(found: &KeyPath, rest: &[String], provenance: &Provenance) -> Diagnos
     let at = if found.0.is_empty() { "at the top level".to_owned() } else { format!("in `{found}`") };
     let shape = rule(found).0;
     if let Some(key) = object(&shape, here).and_then(|o| o.key(missing)) {
-        return Diagnostic::error("not-set", format!("`{}` is not set, {at} nor by default", found.key(missing)))
+        return Diagnostic::error("not-set", format!("nobody sets `{}`, and it has no default", found.key(missing)))
             .at_opt(provenance.key(found))
             .help(format!("`{missing}`: {}", key.doc));
     }

@@ -1,7 +1,9 @@
 //! Variables.
 
 use super::{Known, Story, clipped, needs_quotes, place, table};
-use crate::load::trace::{From, Mention, Outcome, Trace};
+use crate::diag::Span;
+use crate::load::interpolate::{Part, next_part};
+use crate::load::trace::{From, Mention, Origin, Outcome, Trace};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -82,10 +84,18 @@ pub(super) fn explain(name: &str, known: Known<'_>) -> Option<Story> {
     }
     let rows: Vec<Vec<String>> =
         mentions.iter().map(|m| vec![sources.place(m.span), m.path.to_string(), clipped(&m.text), format!("→ {}", gives(&m.outcome))]).collect();
+    let quoting = quoting(name, known);
+    let files = quoting
+        .iter()
+        .map(|(span, other, value)| vec![sources.place(*span), other.clone(), sources.text(*span).to_owned(), format!("→ {}", quoted(value))]);
+    let rows: Vec<Vec<String>> = rows.into_iter().chain(files).collect();
     match rows.as_slice() {
         [] => text.push_str("\nused nowhere\n"),
         rows => _ = write!(text, "\nused:\n{}", table(rows)),
     }
+    let in_files = quoting
+        .iter()
+        .map(|(span, other, value)| json!({ "place": place(sources, *span), "variable": other, "expression": sources.text(*span), "value": value }));
     let uses: Json = mentions
         .iter()
         .map(|m| {
@@ -99,8 +109,37 @@ pub(super) fn explain(name: &str, known: Known<'_>) -> Option<Story> {
                 "outcome": kind(&m.outcome), "value": value,
             })
         })
+        .chain(in_files)
         .collect();
     Some(Story { text, json: json!({ "variable": name, "environments": scopes, "uses": uses }) })
+}
+
+/// Variables of env files in whose values `name` stands: the place of the expression, their name and value.
+fn quoting(name: &str, known: Known<'_>) -> Vec<(Span, String, String)> {
+    let Known { trace, sources, .. } = known;
+    let settings = trace.environments.iter().flat_map(|e| &e.settings).map(|s| (s.span, s.name.as_str(), s.value.as_str()));
+    let side = trace.layers.iter().filter(|l| matches!(l.origin, Origin::EnvFile(_) | Origin::LabelFile(_)));
+    let side = side.flat_map(|l| l.node.as_map().into_iter().flatten()).filter_map(|e| Some((e.value.span, e.key.as_str(), e.value.as_str()?)));
+    let mut found: Vec<(Span, String, String)> = Vec::new();
+    for (span, other, value) in settings.chain(side) {
+        let text = sources.text(span);
+        // In single quotes, and where nothing is replaced, a dollar sign is one.
+        if text.starts_with('\'') || text == value || !text.contains(name) {
+            continue;
+        }
+        let mut at = 0;
+        while at < text.len() {
+            let (part, next) = next_part(text, at);
+            at = next;
+            if let Part::Expression { name: this, range, .. } = part
+                && this == name
+                && !found.iter().any(|(s, ..)| *s == span.part(range.start, range.end))
+            {
+                found.push((span.part(range.start, range.end), other.to_owned(), value.to_owned()));
+            }
+        }
+    }
+    found
 }
 
 fn kind(outcome: &Outcome) -> &'static str {

@@ -165,8 +165,11 @@ fn path_of(service: &Service) -> KeyPath {
 #[derive(Default)]
 struct Permits {
     everywhere: BTreeSet<String>,
-    services: Vec<(BTreeSet<String>, BTreeMap<SourceId, (u32, u32)>)>,
+    services: Vec<(BTreeSet<String>, Extent)>,
 }
+
+/// First and last byte of a service in each text that it is written in.
+type Extent = BTreeMap<SourceId, (u32, u32)>;
 
 impl Permits {
     fn read(loaded: &Loaded, found: &mut Vec<Diagnostic>) -> Self {
@@ -183,9 +186,8 @@ impl Permits {
     }
 
     fn allow(&self, finding: &Diagnostic) -> bool {
-        let within = |places: &BTreeMap<SourceId, (u32, u32)>| {
-            finding.span.is_some_and(|at| places.get(&at.source).is_some_and(|(start, end)| (*start..=*end).contains(&at.start)))
-        };
+        let within =
+            |places: &Extent| finding.span.is_some_and(|at| places.get(&at.source).is_some_and(|(start, end)| (*start..=*end).contains(&at.start)));
         self.everywhere.contains(finding.code) || self.services.iter().any(|(codes, places)| codes.contains(finding.code) && within(places))
     }
 }
@@ -223,6 +225,14 @@ fn listed(node: &Node, found: &mut Vec<Diagnostic>) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_trap_is_shown_by_a_scenario() {
+        let text = include_str!("../../../tests/scenarios/check/run");
+        for trap in TRAPS {
+            assert!(text.contains(&format!("[{}]", trap.code)), "{} has no example in tests/scenarios/check", trap.code);
+        }
+    }
 
     #[test]
     fn codes_are_sorted_into_one_table() {

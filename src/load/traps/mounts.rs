@@ -28,13 +28,13 @@ fn looks_like_file(path: &str) -> bool {
 
 fn missing(search: &mut Search<'_>, service: &Service, mount: &Mount, at: &crate::diag::KeyPath) {
     let source = mount.source.as_str();
-    let system = SYSTEM.iter().any(|s| source.starts_with(s));
-    if !source.starts_with('/') || system || Path::new(source).symlink_metadata().is_ok() {
-        return;
-    }
     // An absolute path may be one of another machine; a relative one belongs to the project.
     let place = search.at(&at.key("source"));
     let relative = place.is_some_and(|p| !search.loaded.sources.text(p).trim_matches(['"', '\'', ' ', '-']).starts_with('/'));
+    let system = !relative && SYSTEM.iter().any(|s| source.starts_with(s));
+    if !source.starts_with('/') || system || Path::new(source).symlink_metadata().is_ok() {
+        return;
+    }
     let create = mount.bind.as_ref().is_some_and(|b| b.create_host_path);
     let shown = search.shown(source);
     let file = looks_like_file(source) && looks_like_file(&mount.target);

@@ -148,21 +148,27 @@ pub(super) fn across(search: &mut Search<'_>) {
             if everywhere && !told && !web && published(port).is_some() && !open.iter().any(|(at, ..)| *at == place) {
                 open.push((place, shown(port), service.name.clone()));
             }
-            for (other, m, earlier) in services[..i].iter().flat_map(|s| s.ports.iter().enumerate().map(move |(m, p)| (s, m, p))) {
-                if meet(port, earlier) && together(service, other) {
-                    let first = search.at(&entry(other, m));
-                    let message = format!("port {} of the host is published by {:?} and by {:?}", shown(port), other.name, service.name);
-                    let finding = search.warn("port-published-twice", Some(place), message, "give one of them another port of the host");
-                    finding.related.extend(first.filter(|f| *f != place).map(|f| (f, "the other entry".to_owned())));
-                }
+            let before = services.get(..i).unwrap_or_default().iter().filter(|other| together(service, other));
+            let taken: Vec<(&str, Option<Span>)> = before
+                .flat_map(|other| other.ports.iter().enumerate().map(move |(m, p)| (other, m, p)))
+                .filter(|(_, _, earlier)| meet(port, earlier))
+                .map(|(other, m, _)| (other.name.as_str(), search.at(&entry(other, m))))
+                .collect();
+            if taken.is_empty() {
+                continue;
             }
+            let names: Vec<String> = taken.iter().map(|(name, _)| format!("{name:?}")).collect();
+            let message = format!("port {} of the host is published by {} and by {:?}", shown(port), names.join(", by "), service.name);
+            let finding = search.warn("port-published-twice", Some(place), message, "give one of them another port of the host");
+            let places = taken.into_iter().filter_map(|(_, at)| at.filter(|f| *f != place));
+            finding.related.extend(places.map(|at| (at, "the other entry".to_owned())));
         }
     }
     let Some((first, ..)) = open.first().cloned() else { return };
     let all: Vec<String> = open.iter().map(|(_, port, service)| format!("{port} ({service})")).collect();
-    let (verb, them) = if all.len() == 1 { ("port is", "the port stays") } else { ("ports are", "a port stays") };
-    let message = format!("these {verb} open on all addresses of the host, past its firewall: {}", all.join(", ")).replace("these port", "this port");
-    let help = format!("if only this machine needs it, write `127.0.0.1:` in front, and {them} inside");
+    let these = if all.len() == 1 { "this port is" } else { "these ports are" };
+    let message = format!("{these} open on all addresses of the host, past its firewall: {}", all.join(", "));
+    let help = "write `127.0.0.1:` in front of what only this machine needs; services of the project need no published port";
     let finding = search.note("port-open-to-all", Some(first), message, help);
     finding.related.extend(open.into_iter().skip(1).take(9).map(|(at, ..)| (at, "here too".to_owned())));
 }
