@@ -11,13 +11,17 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 /// How many events wait at most before whoever tells them has to.
 const ROOM: usize = 64;
 /// How many bytes are gathered at most before they are written.
-const FULL: usize = 128 * 1024;
+const FULL: usize = 64 * 1024;
+/// How long after one write the next one waits for more, unless there is enough already: what flows fast is written in
+/// large pieces, what comes now and then at once.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Shows what commands tell.
 #[derive(Debug)]
@@ -144,6 +148,8 @@ impl Console {
             let mut batch = Vec::with_capacity(ROOM);
             let (mut open, mut ended) = (true, false);
             let mut resumes = resumed();
+            // When something was last written, since the beginning of the view.
+            let mut written = Duration::ZERO;
             let mut tick = interval(TICK);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
@@ -159,6 +165,7 @@ impl Console {
                         _ = &mut is_over => ended = true,
                         Ok(()) = self.size.changed(), if self.screen.is_live() => {}
                         _ = tick.tick(), if self.screen.is_live() => {}
+                        () = sleep_until(begun + written + PAUSE), if !self.screen.chunks.is_empty() => {}
                     }
                 }
                 let now = begun.elapsed();
@@ -184,7 +191,14 @@ impl Console {
                     break;
                 }
                 self.screen.frame(now);
-                self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+                let gathers = now < written + PAUSE && self.screen.chunks.len() < FULL && !self.screen.is_live();
+                if gathers {
+                    continue;
+                }
+                if !self.screen.chunks.is_empty() {
+                    self.screen.chunks.write(&mut self.stdout, &mut self.stderr).await;
+                    written = begun.elapsed();
+                }
                 note_cursor(self.screen.hides_cursor());
                 if self.stdout.gone.is_some()
                     && let Some((unread, on_unread)) = unread.take()
@@ -227,7 +241,6 @@ mod tests {
     use super::*;
     use crate::world::{Subject, SubjectKind, TaskState};
     use std::io::Write;
-    use std::time::Duration;
 
     fn console(look: Look) -> (Console, Captured, Captured) {
         let (stdout, out) = Output::captured(false);

@@ -167,6 +167,11 @@ impl Chunks {
         self.iter().map(|(_, bytes)| bytes.len()).sum()
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
     /// What waits.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Stream, Vec<u8>)> {
         self.chunks[..self.used].iter()

@@ -4,17 +4,16 @@
 //! version, take the first bytes of a terminal for a frame header, hide whether a start or stop changed anything,
 //! and encode registry credentials in the wrong alphabet) goes through here directly.
 
+use super::body::{self, Pieces};
 use super::dial::{Dialer, Io};
 use super::endpoint::{Address, Endpoint};
 use super::error::Failure;
 use crate::world::{EngineError, ErrorKind};
 use bollard::BollardRequest;
 use bytes::Bytes;
-use futures::ready;
-use futures::stream::Stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -22,9 +21,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Header of registry credentials.
@@ -204,17 +201,14 @@ impl Client {
     /// A call whose answer goes on and on. Dropping the stream closes the connection. When this returns, the engine
     /// has begun to answer.
     pub async fn stream(&self, method: Method, tail: &str, headers: HeaderMap) -> Result<(HeaderMap, Pieces), Failure> {
-        let mut request = plain_request(method, &format!("{}{tail}", self.0.prefix), None)?;
-        request.headers_mut().extend(headers);
-        let (response, sender) = self.0.exchange(request).await?;
-        let status = response.status();
-        if status.as_u16() >= 400 {
-            let body = response.into_body().collect().await.map_err(Failure::lost)?.to_bytes();
-            self.0.keep(sender);
-            return Err(Failure::refused(status, &body));
-        }
-        let (parts, body) = response.into_parts();
-        Ok((parts.headers, Pieces { body, _sender: sender }))
+        let mut all = self.0.headers.clone();
+        all.extend(headers);
+        let target = format!("{}{tail}", self.0.prefix);
+        let (head, pieces) = match body::exchange(self.0.dial().await?, &method, &target, &all).await {
+            Err(Failure::Lost(why)) => return Err(self.0.died().await.unwrap_or(Failure::Lost(why))),
+            other => other?,
+        };
+        if head.status.as_u16() >= 400 { Err(Failure::refused(head.status, &pieces.collect().await?)) } else { Ok((head.headers, pieces)) }
     }
 
     /// A call that turns its connection into a raw one, both ways.
@@ -270,47 +264,30 @@ impl Inner {
         }
     }
 
+    async fn dial(&self) -> Result<Box<dyn Io>, Failure> {
+        self.dialer.dial().await.map_err(|e| Failure::Unreachable(self.dialer.explain(&e)))
+    }
+
     async fn open(&self) -> Result<SendRequest<Body>, Failure> {
-        let stream = self.dialer.dial().await.map_err(|e| Failure::Unreachable(self.dialer.explain(&e)))?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::lost)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(self.dial().await?)).await.map_err(Failure::lost)?;
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
     }
 
-    /// A connection broke off. Where a child process carried it, that has the reason.
+    /// A connection broke off.
     async fn lost(&self, error: hyper::Error) -> Failure {
-        match self.dialer.last_words().await {
-            Some(words) => Failure::Unreachable(self.dialer.explain(&std::io::Error::other(format!("ssh says: {words}")))),
-            None => Failure::lost(error),
-        }
+        self.died().await.unwrap_or_else(|| Failure::lost(error))
+    }
+
+    /// Where a child process carried a connection that broke off, that has the reason.
+    async fn died(&self) -> Option<Failure> {
+        let words = self.dialer.last_words().await?;
+        Some(Failure::Unreachable(self.dialer.explain(&std::io::Error::other(format!("ssh says: {words}")))))
     }
 
     fn keep(&self, sender: SendRequest<Body>) {
         if !sender.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
-        }
-    }
-}
-
-/// A body that goes on and on. Its connection ends with it.
-pub struct Pieces {
-    body: Incoming,
-    _sender: SendRequest<Body>,
-}
-
-impl Stream for Pieces {
-    type Item = Result<Bytes, Failure>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            return Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => Some(Ok(data)),
-                    Err(_trailers) => continue,
-                },
-                Some(Err(error)) => Some(Err(Failure::lost(error))),
-                None => None,
-            });
         }
     }
 }

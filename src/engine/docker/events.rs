@@ -1,7 +1,8 @@
 //! What happens to containers: one JSON object a line, for as long as anybody listens.
 
 use super::DockerEngine;
-use super::client::{Client, Pieces, query};
+use super::body::Pieces;
+use super::client::{Client, query};
 use super::error::Failure;
 use super::json::nullable;
 use super::observe::{filters, of_project};

@@ -206,46 +206,46 @@ impl Cutter for Lines {
     }
 }
 
-/// Reads timestamps. Lines of a log share their date and their zone, so these are worked out once.
+/// Reads timestamps. Many lines of a log share their second and their zone, so these are worked out once.
 #[derive(Default)]
 pub struct Clock {
-    date: [u8; 11],
+    /// `2026-11-22T04:05:56`
+    second: [u8; 19],
     /// `Z`, or `+01:00`.
     zone: Bytes,
-    midnight: Option<i64>,
+    /// When the second begins.
+    begin: Option<i64>,
 }
 
 impl Clock {
     /// Takes the timestamp and the blank behind it off the front of a line.
     pub fn take(&mut self, line: &mut Bytes) -> Option<Timestamp> {
-        // `2026-11-22T04:05:56.197916832Z ` is the common form; a fraction may be shorter, an offset may stand for Z.
-        let end = line.iter().take(40).position(|b| *b == b' ')?;
-        let time = self.read(&line[..end])?;
-        line.advance(end + 1);
+        let (time, length) = self.read_common(line).or_else(|| {
+            // A fraction may be shorter, or absent.
+            let length = line.iter().take(40).position(|b| *b == b' ')?;
+            Some((Timestamp::parse_rfc3339(std::str::from_utf8(&line[..length]).ok()?)?, length))
+        })?;
+        line.advance(length + 1);
         Some(time)
     }
 
-    fn read(&mut self, text: &[u8]) -> Option<Timestamp> {
-        self.read_common(text).or_else(|| Timestamp::parse_rfc3339(std::str::from_utf8(text).ok()?))
-    }
-
-    fn read_common(&mut self, text: &[u8]) -> Option<Timestamp> {
-        let (date, rest) = text.split_first_chunk::<11>()?;
-        let (time, zone) = rest.split_first_chunk::<18>()?;
-        let [h1, h2, b':', m1, m2, b':', s1, s2, b'.', fraction @ ..] = time else { return None };
-        let digits =
-            |digits: &[u8]| digits.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')));
-        if self.midnight.is_none() || self.date != *date || self.zone != zone {
-            let midnight = format!("{}00:00:00{}", std::str::from_utf8(date).ok()?, std::str::from_utf8(zone).ok()?);
-            self.midnight = Some(Timestamp::parse_rfc3339(&midnight)?.0);
-            (self.date, self.zone) = (*date, Bytes::copy_from_slice(zone));
+    /// Reads the common form, `2026-11-22T04:05:56.197916832Z `, and says how long it is without the blank.
+    fn read_common(&mut self, line: &[u8]) -> Option<(Timestamp, usize)> {
+        let (second, rest) = line.split_first_chunk::<19>()?;
+        let (fraction, rest) = rest.strip_prefix(b".")?.split_first_chunk::<9>()?;
+        let zone = match rest {
+            [b'Z', b' ', ..] => &rest[..1],
+            [_, _, _, _, _, _, b' ', ..] => &rest[..6],
+            _ => return None,
+        };
+        if self.begin.is_none() || self.second != *second || self.zone != zone {
+            let whole = format!("{}{}", std::str::from_utf8(second).ok()?, std::str::from_utf8(zone).ok()?);
+            self.begin = Some(Timestamp::parse_rfc3339(&whole)?.0);
+            (self.second, self.zone) = (*second, Bytes::copy_from_slice(zone));
         }
-        let (hours, minutes, seconds) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?, digits(&[*s1, *s2])?);
-        if hours > 23 || minutes > 59 || seconds > 60 {
-            return None;
-        }
-        let seconds = (hours * 60 + minutes) * 60 + seconds;
-        Some(Timestamp(self.midnight?.checked_add(seconds * 1_000_000_000 + digits(fraction)?)?))
+        let nanos =
+            fraction.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))?;
+        Some((Timestamp(self.begin?.checked_add(nanos)?), second.len() + 1 + fraction.len() + zone.len()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! One adapter serves both: Podman speaks Docker's API on its own socket, and where it differs a small value of
 //! [`Quirks`] says so.
 
+mod body;
 pub mod client;
 pub mod client_config;
 mod create;

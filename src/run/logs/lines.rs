@@ -2,7 +2,7 @@
 
 use crate::units::Timestamp;
 use crate::world::{LogChunk, LogLine, Stream};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -51,19 +51,24 @@ impl Lines {
     }
 
     /// Takes a chunk and adds the lines that it completes.
-    pub fn take(&mut self, chunk: &LogChunk, out: &mut Vec<LogLine>) {
-        if let Some(time) = chunk.time
-            && !self.is_new(time, chunk.stream)
+    pub fn take(&mut self, chunk: LogChunk, out: &mut Vec<LogLine>) {
+        let LogChunk { stream, time, mut bytes } = chunk;
+        if let Some(time) = time
+            && !self.is_new(time, stream)
         {
             return;
         }
-        let mut from = 0;
-        while let Some(n) = chunk.bytes[from..].iter().position(|b| *b == b'\n') {
-            self.piece(chunk.stream, chunk.bytes.slice(from..from + n), true, out);
-            from += n + 1;
+        while let Some(n) = bytes.iter().position(|b| *b == b'\n') {
+            if n + 1 == bytes.len() {
+                bytes.truncate(n);
+                return self.piece(stream, bytes, true, out);
+            }
+            let line = bytes.split_to(n);
+            bytes.advance(1);
+            self.piece(stream, line, true, out);
         }
-        if from < chunk.bytes.len() {
-            self.piece(chunk.stream, chunk.bytes.slice(from..), false, out);
+        if !bytes.is_empty() {
+            self.piece(stream, bytes, false, out);
         }
     }
 
@@ -131,9 +136,9 @@ mod tests {
     #[test]
     fn parts_of_a_long_line_are_joined_by_stream() {
         let (mut lines, mut out) = (Lines::new("a-1".into()), Vec::new());
-        lines.take(&chunk(1, "one "), &mut out);
-        lines.take(&LogChunk { stream: Stream::Stderr, ..chunk(1, "oops\n") }, &mut out);
-        lines.take(&chunk(1, "two\nthree\n\nrest"), &mut out);
+        lines.take(chunk(1, "one "), &mut out);
+        lines.take(LogChunk { stream: Stream::Stderr, ..chunk(1, "oops\n") }, &mut out);
+        lines.take(chunk(1, "two\nthree\n\nrest"), &mut out);
         assert_eq!(texts(&out), [("oops".into(), false), ("one two".into(), false), ("three".into(), false), (String::new(), false)]);
         assert_eq!(out[0].stream, Stream::Stderr);
         out.clear();
@@ -154,10 +159,10 @@ mod tests {
         for cut in 0..=log.len() {
             for exact in [true, false] {
                 let (mut lines, mut out) = (Lines::new("a-1".into()), Vec::new());
-                log[..cut].iter().for_each(|c| lines.take(c, &mut out));
+                log[..cut].iter().for_each(|c| lines.take(c.clone(), &mut out));
                 let since = lines.resume();
                 let again = log.iter().filter(|c| !exact || since.is_none_or(|s| c.time >= Some(s)));
-                again.for_each(|c| lines.take(c, &mut out));
+                again.for_each(|c| lines.take(c.clone(), &mut out));
                 let got: String = out.iter().map(|l| String::from_utf8_lossy(&l.text).into_owned()).collect();
                 assert_eq!(got, "abcdefg", "cut {cut} exact {exact}");
             }
@@ -167,10 +172,10 @@ mod tests {
     #[test]
     fn a_line_cut_by_opening_the_log_again_stays_whole() {
         let (mut lines, mut out) = (Lines::new("a-1".into()), Vec::new());
-        lines.take(&chunk(5, "half "), &mut out);
+        lines.take(chunk(5, "half "), &mut out);
         let _ = lines.resume();
-        lines.take(&chunk(5, "half "), &mut out);
-        lines.take(&chunk(5, "whole\n"), &mut out);
+        lines.take(chunk(5, "half "), &mut out);
+        lines.take(chunk(5, "whole\n"), &mut out);
         assert_eq!(texts(&out), [("half whole".into(), false)]);
     }
 
@@ -178,9 +183,9 @@ mod tests {
     fn output_without_times_is_taken_as_it_comes() {
         let (mut lines, mut out) = (Lines::new("a-1".into()), Vec::new());
         let raw = LogChunk { time: None, ..chunk(0, "x\n") };
-        lines.take(&raw, &mut out);
+        lines.take(raw.clone(), &mut out);
         let _ = lines.resume();
-        lines.take(&raw, &mut out);
+        lines.take(raw.clone(), &mut out);
         assert_eq!(out.len(), 2);
     }
 }

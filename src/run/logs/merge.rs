@@ -30,7 +30,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mpsc::Sender<Event>) -> Self {
-        Self { out, lines: Vec::with_capacity(BATCH) }
+        Self { out, lines: Vec::new() }
     }
 
     async fn line(&mut self, line: LogLine) -> Result<(), Unread> {
@@ -38,11 +38,21 @@ impl<'a> Writer<'a> {
         if self.lines.len() >= BATCH { self.flush().await } else { Ok(()) }
     }
 
+    /// Lines that follow each other.
+    async fn run(&mut self, mut lines: Vec<LogLine>) -> Result<(), Unread> {
+        if self.lines.is_empty() {
+            self.lines = lines;
+        } else {
+            self.lines.append(&mut lines);
+        }
+        if self.lines.len() >= BATCH { self.flush().await } else { Ok(()) }
+    }
+
     async fn flush(&mut self) -> Result<(), Unread> {
         if self.lines.is_empty() {
             return Ok(());
         }
-        let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(BATCH));
+        let lines = std::mem::take(&mut self.lines);
         self.out.send(Event::Logs(lines)).await.map_err(|_| Unread)
     }
 
@@ -86,6 +96,8 @@ pub(super) async fn finished(mut sources: Vec<mpsc::Receiver<Vec<LogLine>>>, out
                         }
                     };
                     match more {
+                        // All of them come before what the others have.
+                        Some(more) if more.last().is_none_or(|last| limit.is_none_or(|other| (last.time, i) < other)) => writer.run(more).await?,
                         Some(more) => *head = more.into_iter(),
                         None => break,
                     }
@@ -241,7 +253,7 @@ mod tests {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Logs(lines) => {
-                    assert!(!lines.is_empty() && lines.len() <= BATCH);
+                    assert!(!lines.is_empty() && lines.len() < 2 * BATCH);
                     texts.extend(lines.into_iter().map(|l| format!("{} {}", l.source, l.time.0)));
                 }
                 Event::Happened { source, .. } => texts.push(format!("{source} happened")),

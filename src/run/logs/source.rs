@@ -59,7 +59,7 @@ impl Source {
                 while let Some(chunks) = log.next().await {
                     for chunk in chunks {
                         match chunk {
-                            Ok(chunk) => self.lines.take(&chunk, &mut held),
+                            Ok(chunk) => self.lines.take(chunk, &mut held),
                             Err(error) => drop(troubles.send(unreadable(&self.name, &error)).await),
                         }
                     }
@@ -155,7 +155,7 @@ impl Source {
             let mut lines = Vec::with_capacity(chunks.len());
             for chunk in chunks {
                 match chunk {
-                    Ok(chunk) => self.lines.take(&chunk, &mut lines),
+                    Ok(chunk) => self.lines.take(chunk, &mut lines),
                     // The stream broke: an engine that went away says so elsewhere.
                     Err(_) => break,
                 }
