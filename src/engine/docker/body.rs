@@ -288,7 +288,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_comes_out_the_same_however_it_is_sent_and_cut() {
-        let chunked: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\none\r\n05;name=\"value\"\r\n\r\ntwo\r\n1 \r\n!\r\n0\r\nT: u\r\n\r\n";
+        let chunked: &[u8] =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\none\r\n05;name=\"value\"\r\n\r\ntwo\r\n1 \r\n!\r\n0\r\nT: u\r\n\r\n";
         let length: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\none\r\ntwo!";
         let closed: &[u8] = b"HTTP/1.0 200 OK\r\n\r\none\r\ntwo!";
         for answer in [chunked, length, closed] {
@@ -317,7 +318,9 @@ mod tests {
             let got = read(format!("{head}{garbage}").as_bytes(), &[]).await;
             assert!(matches!(got, Err(Failure::Garbled(_))), "{garbage:?}: {got:?}");
         }
-        for answer in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"] {
+        for answer in
+            ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]
+        {
             let got = read(answer.as_bytes(), &[]).await;
             assert!(matches!(got, Err(Failure::Garbled(_))), "{answer:?}: {got:?}");
         }

@@ -243,8 +243,7 @@ impl Clock {
             self.begin = Some(Timestamp::parse_rfc3339(&whole)?.0);
             (self.second, self.zone) = (*second, Bytes::copy_from_slice(zone));
         }
-        let nanos =
-            fraction.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))?;
+        let nanos = fraction.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))?;
         Some((Timestamp(self.begin?.checked_add(nanos)?), second.len() + 1 + fraction.len() + zone.len()))
     }
 }
