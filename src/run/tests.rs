@@ -268,6 +268,19 @@ async fn a_container_that_is_started_again_has_not_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_started_again_shows_its_new_run_and_nothing_older() {
+    for after in ["0s", "1s"] {
+        let w = World::new().service("a", &format!("{{log: [{{stdout: hello}}], exit: 0, exit_after: {after}}}"), &[]);
+        for _ in 0..3 {
+            let (ended, told) = w.up(Some(EndRule::AllEnded)).await;
+            assert_eq!((ended.exit, told.logs()), (Exit::Success, vec!["a-1 | hello".to_owned(), "a-1 exited 0".to_owned()]), "{after}");
+            // Simulated time stands still between two runs, which real time doesn't.
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_ran_before_is_shown_from_now_on() {
     let w = World::new().service("a", "{log: [{stdout: old}, {after: 5s, stdout: new}], exit: 0, exit_after: 6s}", &[]);
     w.up(None).await;

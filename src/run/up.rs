@@ -1,12 +1,13 @@
 //! `up`: carry out, then stay.
 
-use super::logs::{Begin, source_name};
-use super::watch::{self, Scope, Turn, Watcher};
+use super::logs::{Begin, Lines, last_line, source_name};
+use super::watch::{self, Scope, Turn, Watcher, identify};
 use super::{Context, Error, Feed, Interrupts, Options, Outcome, Prepared, Report, execute, prepare, words};
 use crate::diag::Diagnostic;
 use crate::exit::Exit;
 use crate::plan::{Plan, Step};
-use crate::world::{ContainerId, EngineError, Event, LogQuery, ObserveQuery, Observed, Op, Target};
+use crate::world::{Container, ContainerId, EngineError, Event, LogQuery, ObserveQuery, Observed, Op, Target};
+use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +178,9 @@ impl Attached<'_> {
         let touched = self.touched();
         for c in observed.containers.iter().filter(|c| c.is_alive() && !touched.contains(c.id.as_str())) {
             watcher.adopt(c, None, Begin::At(LogQuery { tail: Some(0), ..LogQuery::default() }));
+        }
+        for (c, lines) in self.stopped().await {
+            watcher.adopt(c, Some(lines), Begin::NextStart);
         }
         watcher.doubt();
         // The plan has a brake of its own: the rule may end it early, too.
@@ -365,6 +369,24 @@ impl Attached<'_> {
         };
         let ids: BTreeSet<String> = self.plan.nodes.iter().filter_map(|n| touched(&n.step)).collect();
         self.observed.containers.iter().map(|c| c.id.as_str()).filter(|id| ids.contains(*id)).collect()
+    }
+
+    /// The stopped containers that are shown and started again, with what is needed to tell what their next run writes
+    /// from what earlier ones wrote.
+    async fn stopped(&self) -> Vec<(&Container, Lines)> {
+        let starts = |c: &Container| {
+            let is_it = |target: &Target| target.id.as_deref() == Some(c.id.as_str());
+            self.plan.nodes.iter().any(|n| matches!(&n.step, Step::Do(Op::StartContainer { container }) if is_it(container)))
+        };
+        let stopped = self.observed.containers.iter().filter(|c| !c.is_alive() && self.attach.shows(&identify(c)) && starts(c));
+        join_all(stopped.map(async |c| {
+            let mut lines = Lines::new(source_name(&self.ctx.project, c.service(), &c.name));
+            if let Some(time) = last_line(&self.ctx.engine, c).await {
+                lines.begin_after(time);
+            }
+            (c, lines)
+        }))
+        .await
     }
 
     /// Names of the containers that this run started, or may have.

@@ -21,6 +21,8 @@ pub(in crate::run) struct Lines {
     /// The latest time.
     last: Timestamp,
     seen_any: bool,
+    /// What is not younger was written before, and is left out.
+    floor: Option<Timestamp>,
     /// The chunks of the last moment, in the order in which they came.
     recent: VecDeque<(Timestamp, Stream)>,
     /// After the log was opened again: what will come a second time.
@@ -37,13 +39,20 @@ struct Again {
 impl Lines {
     /// Lines of the container that is shown as `source`.
     pub fn new(source: Arc<str>) -> Self {
-        Self { source, open: [Vec::new(), Vec::new()], last: Timestamp(0), seen_any: false, recent: VecDeque::new(), again: None }
+        Self { source, open: [Vec::new(), Vec::new()], last: Timestamp(0), seen_any: false, floor: None, recent: VecDeque::new(), again: None }
     }
 
-    /// The log is opened again: from which time on it has to be read. `None` if nothing was read yet.
+    /// As long as nothing was read: leaves out what was written up to `time`, by earlier runs.
+    pub fn begin_after(&mut self, time: Timestamp) {
+        if !self.seen_any {
+            self.floor = self.floor.max(Some(time));
+        }
+    }
+
+    /// The log is opened again: from which time on it has to be read. `None` if nothing was read yet and all is wanted.
     pub fn resume(&mut self) -> Option<Timestamp> {
         if !self.seen_any {
-            return None;
+            return self.floor;
         }
         let from = Timestamp(self.last.0.saturating_sub(OVERLAP));
         self.again = Some(Again { from, until: Timestamp(self.last.0.saturating_add(OVERLAP)), known: self.recent.clone() });
@@ -83,6 +92,9 @@ impl Lines {
     }
 
     fn is_new(&mut self, time: Timestamp, stream: Stream) -> bool {
+        if self.floor.is_some_and(|floor| time <= floor) {
+            return false;
+        }
         if let Some(again) = &mut self.again {
             if time < again.from {
                 return false;

@@ -13,7 +13,10 @@ pub(in crate::run) use source::{Begin, Control};
 
 use super::watch::{Scope, Turn, Watcher, identify};
 use super::{Context, Error, Feed, Interrupts};
+use crate::engine::Engine;
+use crate::units::Timestamp;
 use crate::world::{Container, ContainerId, Event, LogQuery, ObserveQuery, Target};
+use futures::StreamExt;
 use source::Source;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -83,6 +86,12 @@ async fn tell(ctx: &Context, request: &LogsRequest) -> Result<(), Error> {
     let Some([feed]) = &mut feed else { return Ok(()) };
     let mut watcher = Watcher::new(ctx, request, None);
     for (c, mut lines) in containers.into_iter().zip(read) {
+        if !c.is_alive()
+            && request.query.tail == Some(0)
+            && let Some(lines) = &mut lines
+        {
+            last_line(&ctx.engine, c).await.into_iter().for_each(|time| lines.begin_after(time));
+        }
         let since = lines.as_mut().and_then(Lines::resume).or(request.query.since);
         let tail = request.query.tail.filter(|n| *n == 0);
         let begin = if c.is_alive() { Begin::At(LogQuery { since, tail, ..LogQuery::default() }) } else { Begin::NextStart };
@@ -96,6 +105,16 @@ async fn tell(ctx: &Context, request: &LogsRequest) -> Result<(), Error> {
     }
     watcher.follower.finish(|_| false).await;
     Ok(())
+}
+
+/// How many of the last lines are looked at for the youngest: the two streams are written side by side.
+const LAST: u64 = 20;
+
+/// When the youngest line of a container's log was written; `None` without one, or where that can't be found out.
+pub(in crate::run) async fn last_line(engine: &Arc<dyn Engine>, container: &Container) -> Option<Timestamp> {
+    let query = LogQuery { tail: Some(LAST), ..LogQuery::default() };
+    let log = engine.logs(&Target::existing(&container.name, &container.id), &query).await.ok()?;
+    log.fold(None, async |last: Option<Timestamp>, chunk| last.max(chunk.ok().and_then(|c| c.time))).await
 }
 
 fn name(ctx: &Context, container: &Container) -> Arc<str> {

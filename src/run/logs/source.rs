@@ -5,7 +5,7 @@ use super::merge::{BATCH, Piece};
 use crate::diag::Diagnostic;
 use crate::engine::Engine;
 use crate::units::Timestamp;
-use crate::world::{ErrorKind, Event, Happening, LogLine, LogQuery, Target};
+use crate::world::{ErrorKind, Event, Happening, LogLine, LogQuery, State, Target};
 use futures::StreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ use tokio::sync::mpsc;
 
 /// After a process has ended, so much silence means that its log has, too. For engines whose streams don't end then.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// The first lines of a run are at most so much older than what the engine calls its beginning, in nanoseconds.
+const EARLY: i64 = 50_000_000;
 
 /// A container whose log is read.
 #[derive(Debug)]
@@ -85,9 +88,13 @@ impl Source {
             Begin::At(query) => Some(LogQuery { follow: true, ..query }),
             Begin::NextStart => None,
             Begin::Run => {
-                // What an earlier run wrote is older than its end.
-                let ended = self.engine.inspect(&self.target).await.ok().and_then(|details| details.finished);
-                Some(LogQuery { follow: true, since: ended.map(|t| Timestamp(t.0 + 1)), ..LogQuery::default() })
+                // What an earlier run wrote is older than its end. If this run is over already, only its beginning is known,
+                // and lines are up to a moment older than that.
+                let details = self.engine.inspect(&self.target).await.unwrap_or_default();
+                let over = matches!(details.state, Some(State::Exited | State::Dead));
+                let before = if over { details.started.map(|t| Timestamp(t.0 - EARLY)) } else { details.finished };
+                before.into_iter().for_each(|time| self.lines.begin_after(time));
+                Some(LogQuery { follow: true, since: before, ..LogQuery::default() })
             }
         };
         let mut told = VecDeque::new();
@@ -111,6 +118,7 @@ impl Source {
                 Control::Started => query = Some(LogQuery { follow: true, since: self.lines.resume(), ..LogQuery::default() }),
                 Control::Exited { time, what } => {
                     self.end(&out).await;
+                    self.lines.begin_after(time);
                     let _ = out.send(Piece::Happened { source: Arc::clone(&self.name), time, what }).await;
                 }
                 Control::Recreated { time } => {
