@@ -528,8 +528,8 @@ pub struct Config {
     /// Services; none means all that the profiles enable
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
-    /// `yaml` or `json`
-    #[arg(long, value_name = "FORMAT", default_value = "yaml")]
+    /// `yaml`, the default, or `json`; of `--variables` also `table`, its default
+    #[arg(long, value_name = "FORMAT", default_value = "", hide_default_value = true)]
     pub format: String,
     /// Only check; print nothing
     #[arg(short, long)]

@@ -16,14 +16,18 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
     if args.resolve_image_digests || args.lock_image_digests {
         return Err(usage("image digests are not available yet").into());
     }
-    let request = app.request(&args.services).await;
+    // These are asked of the whole project, and none of them needs what env files say.
+    let whole = args.list_services || args.list_volumes || args.list_networks || args.list_models || args.hash.is_some() || args.variables;
+    let listed = whole || args.list_profiles || args.list_images;
+    let services: &[String] = if whole || args.no_interpolate { &[] } else { &args.services };
+    let request = app.request(services).await;
     let request = Request {
         trace: args.annotate || args.explain.is_some(),
-        no_interpolate: args.no_interpolate,
+        no_interpolate: args.no_interpolate || args.variables,
         no_normalize: args.no_normalize,
         no_path_resolution: args.no_path_resolution,
         no_consistency: args.no_consistency,
-        no_env_resolution: args.no_env_resolution,
+        no_env_resolution: args.no_env_resolution || listed,
         all_resources: request.all_resources,
         ..request
     };
@@ -34,14 +38,14 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
         return explained(app, &request, what, args).await;
     }
     let mut loaded = app.load_request(&request).await?;
-    if !args.no_consistency {
+    if !(args.no_consistency || request.no_interpolate) {
         let cycles = graph::check(&loaded.project, &|path| loaded.provenance.nearest(path));
         if !cycles.is_empty() {
             return Err(cycles.into());
         }
     }
-    if !args.services.is_empty() {
-        let selection = Selection { services: args.services.clone(), no_deps: false };
+    if !services.is_empty() {
+        let selection = Selection { services: services.to_vec(), no_deps: false };
         let selected = graph::select(&loaded.project, &selection)?;
         load::restrict(&mut loaded.project, &selected.services, request.all_resources);
     }
@@ -82,7 +86,10 @@ fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
     let project = &loaded.project;
     let lines = |names: Vec<String>| names.into_iter().map(|n| n + "\n").collect::<String>();
     if args.list_services {
-        return Ok(lines(render::services(project)));
+        let all = render::services(project);
+        // Nothing is decided on yet where expressions are left as written.
+        let others = project.disabled.keys().filter(|_| args.no_interpolate).cloned();
+        return Ok(lines(all.into_iter().chain(others).collect()));
     }
     if args.list_volumes {
         return Ok(lines(project.volumes.keys().cloned().collect()));
@@ -111,6 +118,14 @@ fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
     if args.environment {
         return Ok(lines(render::environment(project)));
     }
+    if args.variables {
+        return match args.format.as_str() {
+            "json" => Ok(render::variables_json(loaded)),
+            "yaml" => Ok(render::variables_yaml(loaded)),
+            "" | "table" | "pretty" => Ok(render::variables(loaded)),
+            other => Err(usage(format!("unknown format {other:?}")).help("it can be `table`, `yaml` or `json`").into()),
+        };
+    }
     let format = match args.format.as_str() {
         "json" => Format::Json,
         "yaml" | "" => Format::Yaml,
@@ -118,8 +133,6 @@ fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
     };
     Ok(match format {
         _ if args.annotate => annotate::config(loaded),
-        Format::Json if args.variables => render::variables_json(loaded),
-        Format::Yaml if args.variables => render::variables(loaded),
         format => render::config(loaded, format),
     })
 }

@@ -13,7 +13,8 @@ use crate::yaml::{Entry, Mapping, Node, Value};
 pub(super) struct Canonical<'a> {
     pub sources: &'a SourceMap,
     pub diagnostics: &'a mut Vec<Diagnostic>,
-    /// Expressions are still in the text: what can't be read because of one stays as it is.
+    /// Expressions are still in the text: what can't be read because of one stays as it is, and so does what the
+    /// reference then leaves as written.
     pub uninterpolated: bool,
     /// Items that others of the same name hide.
     pub hidden: &'a mut Vec<Hidden>,
@@ -84,6 +85,7 @@ impl Canonical<'_> {
         let string = node.as_str().map(str::to_owned);
         match (form, string, &mut node.value) {
             (Form::AsIs | Form::External, ..) => {}
+            (Form::KeyValues | Form::Environment | Form::OneOrMore | Form::Words | Form::Test | Form::Hosts, ..) if self.uninterpolated => {}
             (Form::KeyValues | Form::Environment, _, Value::Seq(items)) => {
                 let items = std::mem::take(items);
                 node.value = self.key_values(items, form == Form::Environment, at);
@@ -116,8 +118,8 @@ impl Canonical<'_> {
                 });
                 node.value = Value::Map(entries.collect());
             }
-            (Form::List, Some(_), _) => wrap(node),
-            (Form::Words, Some(text), _) if !self.uninterpolated => match super::words::split_words(&text) {
+            (Form::List | Form::OneOrMore, Some(_), _) => wrap(node),
+            (Form::Words, Some(text), _) => match super::words::split_words(&text) {
                 Ok(found) => {
                     if let Some(dropped) = found.dropped {
                         self.diagnostics.push(
@@ -158,6 +160,9 @@ impl Canonical<'_> {
                     }
                 }
             }
+            // One that can't be read leaves all of them as they are.
+            (Form::Ports, _, Value::Seq(items))
+                if self.uninterpolated && items.iter().any(|i| i.as_str().is_some_and(|s| short::ports(s).is_err())) => {}
             (Form::Ports, _, Value::Seq(items)) => {
                 let items = std::mem::take(items);
                 node.value = Value::Seq(items.into_iter().enumerate().flat_map(|(i, item)| self.port(item, &at.index(i))).collect());
@@ -219,6 +224,7 @@ impl Canonical<'_> {
             let mut item = item;
             // A number here is text everywhere else.
             if let Value::Map(map) = &mut item.value
+                && !self.uninterpolated
                 && let Some(published) = map.get_mut("published")
                 && let Some(text) = scalar::text(published)
             {

@@ -5,7 +5,7 @@ use super::check::Checker;
 use super::find::{self, File, absolute};
 use super::interpolate::{self, Variable};
 use super::keys::{Form, Merge, ROOT, SERVICE, Shape};
-use super::merge::{bury, merge, unify};
+use super::merge::{Merger, bury, unify};
 use super::paths::{Paths, map_mut};
 use super::request::Request;
 use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
@@ -134,7 +134,7 @@ impl<'r> Loader<'r> {
                     Paths { base, environment, diagnostics: &mut self.diagnostics }.document(&mut document);
                 }
                 result = Some(match result {
-                    Some(earlier) => merge(earlier, document, &Shape::Object(&ROOT), Merge::Deep),
+                    Some(earlier) => self.merge(earlier, document, &Shape::Object(&ROOT)),
                     None => document,
                 });
                 if let Some(result) = &mut result {
@@ -149,6 +149,10 @@ impl<'r> Loader<'r> {
         }
         unify(&mut result, &Shape::Object(&ROOT), Merge::Deep);
         result
+    }
+
+    fn merge(&mut self, base: Node, over: Node, shape: &Shape) -> Node {
+        Merger { as_written: self.request.no_interpolate, diagnostics: &mut self.diagnostics }.merge(base, over, shape, Merge::Deep)
     }
 
     /// One document, canonical, with all that it includes and extends.
@@ -173,7 +177,7 @@ impl<'r> Loader<'r> {
         if let Some(included) = included {
             for item in included.value.as_seq().unwrap_or_default() {
                 if let Some(imported) = self.include(item, file, level) {
-                    node = merge(imported, node, &Shape::Object(&ROOT), Merge::Deep);
+                    node = self.merge(imported, node, &Shape::Object(&ROOT));
                 }
             }
         }
@@ -407,7 +411,7 @@ impl<'r> Loader<'r> {
         Some(match base {
             Some(mut base) => {
                 bury(&mut base);
-                merge(base, own, &Shape::Object(&SERVICE), Merge::Deep)
+                self.merge(base, own, &Shape::Object(&SERVICE))
             }
             None => own,
         })
@@ -494,7 +498,7 @@ impl<'r> Loader<'r> {
             let services = Trail::ROOT.key("services");
             self.prepare(&mut version, &Shape::Object(&SERVICE), &services.key(name), level);
             result = Some(match result {
-                Some(earlier) => merge(earlier, version, &Shape::Object(&SERVICE), Merge::Deep),
+                Some(earlier) => self.merge(earlier, version, &Shape::Object(&SERVICE)),
                 None => version,
             });
         }

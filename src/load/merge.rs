@@ -3,70 +3,142 @@
 
 use super::keys::{Identity, Merge, Shape};
 use super::scalar;
+use crate::diag::Diagnostic;
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 use std::collections::BTreeMap;
 
-/// `over` over `base`. Both are canonical. A removed key stays as a tombstone (a node tagged [`Tag::Reset`]) until
-/// [`bury`], because what it removes may yet come from an earlier file.
-pub(super) fn merge(base: Node, over: Node, shape: &Shape, rule: Merge) -> Node {
-    if over.tag.is_some() || base.tag == Some(Tag::Reset) {
-        return over;
-    }
-    if over.value == Value::Null {
-        return if matches!(rule, Merge::Replace | Merge::Values) { over } else { base };
-    }
-    if rule == Merge::Replace {
-        return over;
-    }
-    let Node { tag, value: base_value, variables, implied, .. } = base;
-    let implied = implied && over.implied;
-    match (base_value, over.value) {
-        (Value::Map(base), Value::Map(map)) => {
-            if rule == Merge::Logging && differs(&base, &map, "driver") {
-                return Node { span: over.span, tag, value: Value::Map(map), variables, implied };
-            }
-            Node { span: over.span, tag, value: Value::Map(merge_maps(base, map, shape, rule)), variables, implied }
+/// Lays files over each other.
+pub(super) struct Merger<'a> {
+    /// Lists of `KEY=VALUE` and the like were left as written: what is merged becomes a list, as in the reference.
+    pub as_written: bool,
+    pub diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl Merger<'_> {
+    /// `over` over `base`. Both are canonical. A removed key stays as a tombstone (a node tagged [`Tag::Reset`]) until
+    /// [`bury`], because what it removes may yet come from an earlier file.
+    pub(super) fn merge(&mut self, mut base: Node, mut over: Node, shape: &Shape, rule: Merge) -> Node {
+        if over.tag.is_some() || base.tag == Some(Tag::Reset) {
+            return over;
         }
-        (Value::Seq(mut base), Value::Seq(items)) => {
-            if rule == Merge::Unique(Identity::Subnet) {
-                base = merge_pools(base, items, item_shape(shape));
-            } else {
-                base.extend(items);
-            }
-            Node { span: over.span, tag, value: Value::Seq(base), variables, implied }
+        let lists = |rule| matches!(rule, Merge::Values) || matches!(rule, Merge::Unique(identity) if identity != Identity::Subnet);
+        if self.as_written && lists(rule) && base.value != Value::Null {
+            to_list(&mut base);
+            to_list(&mut over);
         }
-        (_, value) => Node { value, ..over },
+        if over.value == Value::Null {
+            return if matches!(rule, Merge::Replace | Merge::Values) { over } else { base };
+        }
+        if rule == Merge::Replace {
+            return over;
+        }
+        let Node { tag, value: base_value, variables, implied, span: base_span } = base;
+        let implied = implied && over.implied;
+        match (base_value, over.value) {
+            (Value::Map(base), Value::Map(map)) => {
+                if rule == Merge::Logging && differs(&base, &map, "driver") {
+                    return Node { span: over.span, tag, value: Value::Map(map), variables, implied };
+                }
+                Node { span: over.span, tag, value: Value::Map(self.maps(base, map, shape, rule)), variables, implied }
+            }
+            (Value::Seq(mut base), Value::Seq(items)) => {
+                if rule == Merge::Unique(Identity::Subnet) {
+                    base = self.pools(base, items, item_shape(shape));
+                } else {
+                    base.extend(items);
+                }
+                Node { span: over.span, tag, value: Value::Seq(base), variables, implied }
+            }
+            (base, value) => {
+                // Where the table knows the kind, the check has told already.
+                if matches!(shape, Shape::Any) && matches!(base, Value::Map(_) | Value::Seq(_)) {
+                    self.diagnostics.push(
+                        Diagnostic::error("wrong-type", format!("{} can't be merged with {}", value.kind(), base.kind()))
+                            .at(over.span)
+                            .related(base_span, "said here first")
+                            .help("make both of one kind, or put `!override` in front of this one"),
+                    );
+                }
+                Node { value, ..over }
+            }
+        }
     }
+
+    fn maps(&mut self, base: Mapping, over: Mapping, shape: &Shape, rule: Merge) -> Mapping {
+        // Long mappings are merged by an index: services and environments can have hundreds of keys.
+        let index: BTreeMap<String, usize> = base.iter().enumerate().map(|(i, e)| (e.key.clone(), i)).collect();
+        let mut entries: Vec<Option<Entry>> = base.into_iter().map(Some).collect();
+        for entry in over {
+            match index.get(&entry.key).and_then(|i| entries.get_mut(*i)) {
+                Some(slot) => {
+                    let merged = match slot.take() {
+                        Some(old) => {
+                            let (shape, rule) = self.child(shape, &entry.key, rule);
+                            let key_span = if entry.value.value == Value::Null && entry.value.tag.is_none() { old.key_span } else { entry.key_span };
+                            Entry { key: entry.key, key_span, value: self.merge(old.value, entry.value, shape, rule) }
+                        }
+                        None => entry,
+                    };
+                    *slot = Some(merged);
+                }
+                None => entries.push(Some(entry)),
+            }
+        }
+        let mut merged = Mapping::new();
+        entries.into_iter().flatten().for_each(|e| merged.push_new(e));
+        merged
+    }
+
+    fn child<'s>(&self, shape: &'s Shape, key: &str, rule: Merge) -> (&'s Shape, Merge) {
+        match child(shape, key, rule) {
+            // These are mappings in any case.
+            (shape, Merge::Values) if self.as_written && matches!(key, "additional_contexts" | "ssh" | "options") => (shape, Merge::Deep),
+            found => found,
+        }
+    }
+
+    /// Address pools of one subnet are merged, others added.
+    fn pools(&mut self, base: Vec<Node>, over: Vec<Node>, item: &Shape) -> Vec<Node> {
+        let mut pools: Vec<Option<Node>> = base.into_iter().map(Some).collect();
+        for pool in over {
+            let subnet = pool.get("subnet").map(|n| n.value.clone());
+            let same = pools.iter_mut().find(|p| p.as_ref().is_some_and(|p| p.get("subnet").map(|n| &n.value) == subnet.as_ref()));
+            match same {
+                Some(slot) => *slot = slot.take().map(|old| self.merge(old, pool, item, Merge::Deep)),
+                None => pools.push(Some(pool)),
+            }
+        }
+        pools.into_iter().flatten().collect()
+    }
+}
+
+/// A mapping as a list of `KEY=VALUE`, sorted; a string as a list of one.
+fn to_list(node: &mut Node) {
+    let pair = |key: &str, origin: &Node, text: Option<String>| {
+        let text = text.map_or_else(|| key.to_owned(), |text| format!("{key}={text}"));
+        Node { value: Value::String(text), ..origin.clone() }
+    };
+    node.value = match std::mem::replace(&mut node.value, Value::Null) {
+        Value::Map(map) => {
+            let mut items: Vec<Node> = map
+                .into_iter()
+                .flat_map(|e| match &e.value.value {
+                    Value::Seq(values) => values.iter().map(|v| pair(&e.key, v, scalar::text(v))).collect(),
+                    Value::Null => vec![pair(&e.key, &e.value, None)],
+                    _ => vec![pair(&e.key, &e.value, scalar::text(&e.value))],
+                })
+                .collect();
+            items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            Value::Seq(items)
+        }
+        Value::String(text) => Value::Seq(vec![Node { value: Value::String(text), tag: None, ..node.clone() }]),
+        value => value,
+    };
 }
 
 /// Both drivers are said, and they differ.
 fn differs(base: &Mapping, over: &Mapping, key: &str) -> bool {
     base.get(key).zip(over.get(key)).is_some_and(|(b, o)| b.value != o.value)
-}
-
-fn merge_maps(base: Mapping, over: Mapping, shape: &Shape, rule: Merge) -> Mapping {
-    // Long mappings are merged by an index: services and environments can have hundreds of keys.
-    let index: BTreeMap<String, usize> = base.iter().enumerate().map(|(i, e)| (e.key.clone(), i)).collect();
-    let mut entries: Vec<Option<Entry>> = base.into_iter().map(Some).collect();
-    for entry in over {
-        match index.get(&entry.key).and_then(|i| entries.get_mut(*i)) {
-            Some(slot) => {
-                let merged = match slot.take() {
-                    Some(old) => {
-                        let (shape, rule) = child(shape, &entry.key, rule);
-                        let key_span = if entry.value.value == Value::Null && entry.value.tag.is_none() { old.key_span } else { entry.key_span };
-                        Entry { key: entry.key, key_span, value: merge(old.value, entry.value, shape, rule) }
-                    }
-                    None => entry,
-                };
-                *slot = Some(merged);
-            }
-            None => entries.push(Some(entry)),
-        }
-    }
-    let mut merged = Mapping::new();
-    entries.into_iter().flatten().for_each(|e| merged.push_new(e));
-    merged
 }
 
 /// Shape and rule of what stands under `key`.
@@ -90,19 +162,6 @@ pub(super) fn item_shape(shape: &Shape) -> &Shape {
     }
 }
 
-/// Address pools of one subnet are merged, others added.
-fn merge_pools(base: Vec<Node>, over: Vec<Node>, item: &Shape) -> Vec<Node> {
-    let mut pools: Vec<Option<Node>> = base.into_iter().map(Some).collect();
-    for pool in over {
-        let same = pools.iter_mut().find(|p| p.as_ref().is_some_and(|p| p.get("subnet").map(|n| &n.value) == pool.get("subnet").map(|n| &n.value)));
-        match same {
-            Some(slot) => *slot = slot.take().map(|old| merge(old, pool, item, Merge::Deep)),
-            None => pools.push(Some(pool)),
-        }
-    }
-    pools.into_iter().flatten().collect()
-}
-
 /// Leaves one item for each identity, in all lists that have one: the last, in the place of the first.
 pub(super) fn unify(node: &mut Node, shape: &Shape, rule: Merge) {
     match &mut node.value {
@@ -113,7 +172,12 @@ pub(super) fn unify(node: &mut Node, shape: &Shape, rule: Merge) {
         Value::Seq(items) => {
             let item = item_shape(shape);
             items.iter_mut().for_each(|i| unify(i, item, Merge::Deep));
-            let Merge::Unique(identity) = rule else { return };
+            let identity = match rule {
+                Merge::Unique(identity) => identity,
+                // Left as written.
+                Merge::Values => Identity::BeforeEquals,
+                _ => return,
+            };
             if items.len() < 2 || identity == Identity::Subnet {
                 return;
             }

@@ -104,22 +104,29 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     let profiles = active_profiles(request, &found.environment, &top);
     let enabled = enabled_services(&top, &profiles);
     let is_enabled = |name: &str| enabled.contains(name);
-    let named = top.entry("name").map_or_else(|| Node::implied(root.span, Value::Null), |e| e.value.clone());
-    top.insert(canonical::entry("name", Node { value: Value::String(name.clone()), ..named }));
+    if !(request.no_interpolate && request.no_normalize) {
+        let named = top.entry("name").map_or_else(|| Node::implied(root.span, Value::Null), |e| e.value.clone());
+        top.insert(canonical::entry("name", Node { value: Value::String(name.clone()), ..named }));
+    }
     normalize::defaults(&mut top);
     if !request.no_normalize {
-        normalize::normalize(&mut top, &name, &found.environment);
+        // Where expressions stay as written, so do variables without a value.
+        let none = BTreeMap::new();
+        normalize::normalize(&mut top, &name, if request.no_interpolate { &none } else { &found.environment });
     }
-    if !request.no_env_resolution {
+    if !(request.no_env_resolution || request.no_interpolate) {
         loader.env_files(&mut top, &is_enabled, &found.environment);
     }
-    loader.label_files(&mut top, &is_enabled);
+    if !request.no_interpolate {
+        loader.label_files(&mut top, &is_enabled);
+    }
     if let Some(trace) = &mut loader.trace {
         trace.settle_bases(0);
     }
 
     let provenance = Provenance::new(Node { value: Value::Map(top), ..root });
     let mut project = lower::project(provenance.root());
+    project.name = name;
     (project.services, project.disabled) = std::mem::take(&mut project.services).into_iter().partition(|(name, _)| is_enabled(name));
     for service in project.services.values_mut().chain(project.disabled.values_mut()) {
         settle(service, &found.environment);

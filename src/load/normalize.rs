@@ -103,6 +103,9 @@ pub(super) fn normalize(root: &mut Mapping, name: &str, environment: &BTreeMap<S
                 values(args, environment);
                 args.retain(|e| e.value.value != Value::Null);
             }
+            if let Some(Value::Seq(args)) = build.get_mut("args").map(|n| &mut n.value) {
+                args.retain(|a| a.as_str().is_some_and(|text| text.contains('=')));
+            }
         }
         if let Some(variables) = map_mut(service, "environment") {
             values(variables, environment);

@@ -4,7 +4,7 @@ use super::check::takes;
 use super::keys::{Object, ROOT, Shape};
 use super::lower;
 use super::request::Loaded;
-use crate::model::{Project, escape, service_json};
+use crate::model::{Project, Service, escape, service_json};
 use crate::yaml::{self, Node};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -26,8 +26,8 @@ pub fn config(loaded: &Loaded, format: Format) -> String {
     if loaded.uninterpolated {
         let tree = lower::json(loaded.provenance.root());
         return match format {
-            Format::Json => pretty(&tree),
-            Format::Yaml => yaml::emit(&ordered(tree)),
+            Format::Json => pretty(&without_empty_lists(tree)),
+            Format::Yaml => yaml::emit(&sorted(tree)),
         };
     }
     let mut value = serde_json::to_value(&loaded.project).unwrap_or_default();
@@ -90,9 +90,22 @@ pub fn environment(project: &Project) -> Vec<String> {
     project.environment.iter().map(|(k, v)| format!("{k}={v}")).collect()
 }
 
-/// Name and configuration hash of each enabled service.
+/// Name and configuration hash of each enabled service, as Docker Compose prints them: of a project that was loaded without
+/// its env files, of which the hash takes the names. Label files are among the labels.
 pub fn hashes(project: &Project) -> Vec<(String, String)> {
-    project.services.iter().map(|(name, s)| (name.clone(), Sha256::digest(service_json(s)).iter().map(|b| format!("{b:02x}")).collect())).collect()
+    let default = project.environment.get("DOCKER_DEFAULT_PLATFORM").filter(|p| !p.is_empty());
+    let hash = |service: &Service| {
+        let mut service = service.clone();
+        service.label_files.clear();
+        if let Some(platform) = default
+            && service.build.is_some()
+            && service.platform.is_empty()
+        {
+            service.platform.clone_from(platform);
+        }
+        Sha256::digest(service_json(&service)).iter().map(|b| format!("{b:02x}")).collect()
+    };
+    project.services.iter().map(|(name, service)| (name.clone(), hash(service))).collect()
 }
 
 /// The variables that the files mention, as a table.
@@ -105,6 +118,25 @@ pub fn variables(loaded: &Loaded) -> String {
     let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0).max(17) + 3;
     rows.iter().map(|r| format!("{:a$}{:b$}{:c$}{}\n", r[0], r[1], r[2], r[3], a = width(0), b = width(1), c = width(2))).collect()
+}
+
+/// The variables that the files mention, as YAML.
+pub fn variables_yaml(loaded: &Loaded) -> String {
+    let all = loaded.variables.iter().map(|(name, v)| {
+        let value = json!({
+            "name": name,
+            "defaultvalue": v.default.as_deref().unwrap_or_default(),
+            "presencevalue": v.alternate.as_deref().unwrap_or_default(),
+            "required": v.required,
+        });
+        (name.clone(), value)
+    });
+    // Its only YAML that is indented by four.
+    let deeper = |line: &str| {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        format!("{:1$}{line}\n", "", indent.min(4))
+    };
+    yaml::emit(&by_keys(all)).lines().map(deeper).collect()
 }
 
 /// The variables that the files mention, as JSON.
@@ -153,19 +185,6 @@ fn by_keys(entries: impl Iterator<Item = (String, Value)>) -> Value {
     let mut entries: Vec<(String, Value)> = entries.collect();
     entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
     Value::Object(entries.into_iter().collect())
-}
-
-/// The top level in the usual order.
-fn ordered(tree: Value) -> Value {
-    let Value::Object(mut map) = tree else { return tree };
-    let mut result = Map::new();
-    for key in ["name", "services", "networks", "volumes", "secrets", "configs", "models"] {
-        if let Some(value) = map.remove(key) {
-            result.insert(key.to_owned(), value);
-        }
-    }
-    result.extend(map);
-    Value::Object(result)
 }
 
 /// From the JSON of the model to what YAML shows: `x-…` keys come back, and what JSON writes only because it can't leave

@@ -133,7 +133,7 @@ pub(super) static BUILD: Object = Object {
         key("cache_from", TEXTS, "Where cached layers come from."),
         key("cache_to", TEXTS, "Where layers are cached to."),
         key("no_cache", BOOL, "Builds without the cache."),
-        key("no_cache_filter", TEXT_OR_TEXTS, "Stages that are built without the cache.").form(Form::List),
+        key("no_cache_filter", TEXT_OR_TEXTS, "Stages that are built without the cache.").form(Form::OneOrMore),
         key("additional_contexts", KEY_TEXTS, "Named contexts.").form(Form::Pairs("")).merge(Merge::Values),
         key("network", TEXT, "Network of `RUN`."),
         key("provenance", BOOL_OR_TEXT, "Provenance attestation.").form(Form::Stringify),

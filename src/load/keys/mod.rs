@@ -179,6 +179,8 @@ pub enum Form {
     DependsOn,
     /// One string becomes a list of one.
     List,
+    /// As [`Form::List`], but one string stays as written where expressions do.
+    OneOrMore,
     /// A string is split into words.
     Words,
     /// A string becomes `["CMD-SHELL", …]`.

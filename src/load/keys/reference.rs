@@ -69,7 +69,7 @@ fn short(key: &Key) -> Option<&'static str> {
         Form::Environment => "A list of `KEY=VALUE` is a mapping; `KEY` alone takes the value of the project's environment.",
         Form::Names => "A list of names is a mapping of empty ones.",
         Form::DependsOn => "A list of services waits for each to be started.",
-        Form::List => "One string is a list of one.",
+        Form::List | Form::OneOrMore => "One string is a list of one.",
         Form::Words => "A string is split into words as a shell does.",
         Form::Test => "A string is run by the container's shell: `[CMD-SHELL, …]`.",
         Form::Under("context") => "A string is the `context`.",

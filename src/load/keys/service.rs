@@ -44,7 +44,7 @@ pub static SERVICE: Object = Object {
             .unique(Identity::Target),
         key("dns", TEXT_OR_TEXTS, "DNS servers.").form(Form::List).unique(Identity::BeforeEquals),
         key("dns_opt", UNIQUE_TEXTS, "Options of the resolver.").unique(Identity::Text),
-        key("dns_search", TEXT_OR_TEXTS, "Search domains.").form(Form::List).unique(Identity::BeforeEquals),
+        key("dns_search", TEXT_OR_TEXTS, "Search domains.").form(Form::OneOrMore).unique(Identity::BeforeEquals),
         key("domainname", TEXT, "Domain name."),
         key("entrypoint", COMMAND, "Entry point; the image's if absent.").form(Form::Words).merge(Merge::Replace),
         key("env_file", Shape::Either(&[TEXT, list(&Shape::Either(&[TEXT, Shape::Object(&ENV_FILE)]))]), "Files with variables for it.")
@@ -106,7 +106,7 @@ pub static SERVICE: Object = Object {
         key("stop_signal", TEXT, "Signal that asks it to stop."),
         key("storage_opt", Shape::Map(MapOf { value: &Shape::Any, names: Names::Any }), "Options of the storage driver."),
         key("sysctls", KEY_VALUES, "Kernel parameters.").form(Form::KeyValues).merge(Merge::Values),
-        key("tmpfs", TEXT_OR_TEXTS, "Temporary file systems.").form(Form::List).unique(Identity::BeforeEquals),
+        key("tmpfs", TEXT_OR_TEXTS, "Temporary file systems.").form(Form::OneOrMore).unique(Identity::BeforeEquals),
         key("tty", BOOL, "Gives process 1 a terminal."),
         key("ulimits", ULIMITS, "Limits of processes."),
         key("use_api_socket", STRICT_BOOL, "Gives it the engine's socket and the user's credentials.")
