@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,11 +22,6 @@ fn examples() -> PathBuf {
 fn on_every_engine(example: &str, test: impl Fn(&Project)) {
     for (engine, name) in [("docker28", "CONSORT_TEST_DOCKER28"), ("docker20", "CONSORT_TEST_DOCKER20"), ("podman", "CONSORT_TEST_PODMAN")] {
         match environment(name) {
-            // Podman 4.3 loses events when it begins a new file for them, and a gate may wait for one of those; and with a
-            // `dns` entry it bypasses the name server of its networks, which `coder` needs.
-            Some(_) if engine == "podman" && !["profiles", "secrets"].contains(&example) => {
-                println!("{example} on podman: not capable of gates that always open")
-            }
             Some(endpoint) => {
                 let project =
                     Project { example: example.to_owned(), name: format!("ex-{example}-{engine}"), engine, endpoint, environment: Vec::new() };
@@ -212,10 +207,13 @@ fn coder() {
         psql("insert into kept values ('still here')");
 
         // Follow the log while the database is killed: the follower says how it ended, `ps -a` says so too.
-        let follower = project.command(&["logs", "-f", "database"]).stdout(Stdio::piped()).spawn().expect("the binary runs");
+        let mut follower = project.command(&["logs", "-f", "database"]).stdout(Stdio::piped()).spawn().expect("the binary runs");
+        let mut lines = BufReader::new(follower.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("ready to accept connections")), "the log of the database");
         project.ok(&["kill", "database"]);
-        let followed = follower.wait_with_output().expect("the follower ends with its container");
-        assert!(String::from_utf8_lossy(&followed.stdout).contains("database-1 exited with code 137"), "{}", told(&followed));
+        let followed: Vec<String> = lines.collect();
+        assert!(followed.iter().any(|line| line == "database-1 exited with code 137"), "{followed:#?}");
+        assert!(follower.wait().expect("the follower ends with its container").success());
         assert!(project.ok(&["ps", "-a", "database"]).contains("Exited (137)"));
 
         project.ok(&["up", "-d", "--wait", "--wait-timeout", "120"]);

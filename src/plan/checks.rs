@@ -123,7 +123,7 @@ fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
         warning(own.key("annotations"), "doesn't know annotations; they are left out");
     }
     if !service.dns.is_empty() && !service.networks.is_empty() && !can.own_dns {
-        let what = "can't hand names on to the servers of `dns`: its own name server comes first, for the names of services, and asks the host's";
+        let what = "asks its own name server first, which knows the services and else asks the host's; the servers of `dns` come after it";
         warning(own.key("dns"), what);
     }
     for (key, place) in &service.networks {
@@ -135,21 +135,24 @@ fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
 
 /// Keys that the engine says it can't honour.
 fn refused(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
-    let patterns: Vec<_> = can.refused.iter().filter_map(|(p, why)| Some((p.strip_prefix("services.*.")?, *why))).collect();
-    if patterns.is_empty() {
+    if can.refused.is_empty() && can.ignored.is_empty() {
         return;
     }
     // The model has string keys only.
     let Ok(tree) = serde_json::to_value(service) else { return };
-    for (pattern, why) in patterns {
-        let parts: Vec<&str> = pattern.split('.').collect();
-        let mut hits = Vec::new();
-        walk(&tree, &parts, own.clone(), &mut hits);
-        for path in hits {
-            let key = path.last_key().unwrap_or(pattern).to_owned();
-            put(path, Diagnostic::error("engine-cannot", format!("this engine can't honour `{key}`: {why}")));
+    let mut each = |patterns: &[(&str, &str)], fault: &dyn Fn(&str, &str) -> Diagnostic| {
+        for (pattern, why) in patterns.iter().filter_map(|(p, why)| Some((p.strip_prefix("services.*.")?, *why))) {
+            let parts: Vec<&str> = pattern.split('.').collect();
+            let mut hits = Vec::new();
+            walk(&tree, &parts, own.clone(), &mut hits);
+            for path in hits {
+                let key = path.last_key().unwrap_or(pattern).to_owned();
+                put(path, fault(&key, why));
+            }
         }
-    }
+    };
+    each(&can.refused, &|key, why| Diagnostic::error("engine-cannot", format!("this engine can't honour `{key}`: {why}")));
+    each(&can.ignored, &|key, why| Diagnostic::warning("engine-cannot", format!("this engine leaves `{key}` out: {why}")));
 }
 
 /// The paths in `tree` that match; `*` stands for any key or item. Nulls are nothing.

@@ -46,6 +46,8 @@ pub struct Capabilities {
     /// Keys of the format, as dotted patterns (`services.*.isolation`), that this engine can't honour although it
     /// has no switch above; each with the reason in words.
     pub refused: Vec<(&'static str, &'static str)>,
+    /// The same of keys that only make a difference: they are left out, with a warning.
+    pub ignored: Vec<(&'static str, &'static str)>,
 }
 
 impl Capabilities {
@@ -68,6 +70,7 @@ impl Capabilities {
             pull: true,
             pause: true,
             refused: Vec::new(),
+            ignored: Vec::new(),
         }
     }
 }

@@ -11,6 +11,7 @@ crate::cases![
     an_absent_image_is_not_found,
     start_of_a_running_container_changes_nothing,
     stop_of_a_stopped_container_changes_nothing,
+    a_stop_gives_time_even_if_nobody_says_how_much,
     removal_of_what_is_absent_changes_nothing,
     an_absent_container_is_not_found,
     exit_codes_are_kept,
@@ -88,6 +89,12 @@ async fn stop_of_a_stopped_container_changes_nothing(lab: &Lab) {
     lab.start(&target).await;
     assert!(lab.stop(&target, Some(5)).await.changed);
     assert!(!lab.stop(&target, Some(5)).await.changed);
+}
+
+async fn a_stop_gives_time_even_if_nobody_says_how_much(lab: &Lab) {
+    let target = lab.run_ready("web", "trap 'sleep 1; exit 7' TERM; echo ready; sleep 300 & wait").await;
+    lab.stop(&target, None).await;
+    assert_eq!(lab.inspect(&target).await.exit_code, 7);
 }
 
 async fn removal_of_what_is_absent_changes_nothing(lab: &Lab) {

@@ -138,12 +138,13 @@ async fn a_command_check_needs_no_shell(lab: &Lab) -> Verdict {
         return Verdict::NotCapable("health checks");
     }
     let mut spec = lab.spec("web", "sleep 300");
-    spec.healthcheck = Some(HealthcheckSpec { test: ["CMD", "echo", "$HOME"].map(str::to_owned).to_vec(), ..check("") });
+    spec.healthcheck = Some(HealthcheckSpec { test: ["CMD", "echo", "$HOME", "two  words"].map(str::to_owned).to_vec(), ..check("") });
     let target = lab.create(&spec).await;
     let mut events = lab.events().await;
     lab.start(&target).await;
     events.until(|e| e.kind == EventKind::Health(Health::Healthy)).await;
     let details = lab.inspect(&target).await;
-    assert_eq!(details.probes.last().map(|p| p.output.trim_end().to_owned()).as_deref(), Some("$HOME"));
+    assert_eq!(details.probes.last().map(|p| p.output.trim_end().to_owned()).as_deref(), Some("$HOME two  words"));
+    assert_eq!(details.healthcheck.map(|c| c.test.len()), Some(4));
     Verdict::Good
 }

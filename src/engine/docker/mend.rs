@@ -13,6 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::PoisonError;
 
+/// Seconds between the stop signal and the end by force, where nobody says: Docker's.
+const STOP_TIMEOUT: i64 = 10;
+
 impl DockerEngine {
     /// A container as this engine needs to hear of it. `doing` completes "can't …".
     ///
@@ -25,6 +28,16 @@ impl DockerEngine {
                 let error = EngineError::new(ErrorKind::Refused, format!("can't {doing}"));
                 Err(error.because(format!("bind source path does not exist: {source}")))
             })?;
+        }
+        if self.quirks.stops_at_once && spec.stop_timeout.is_none() {
+            spec.to_mut().stop_timeout = Some(STOP_TIMEOUT);
+        }
+        if self.quirks.splits_probes
+            && let Some(check) = &spec.healthcheck
+            && let Some(test) = kept_together(&check.test)
+            && let Some(check) = &mut spec.to_mut().healthcheck
+        {
+            check.test = vec![test];
         }
         if self.quirks.dns_hides_names && !spec.dns.is_empty() && spec.network_mode == NetworkMode::Networks {
             let server = self.name_server(&spec).await.map_err(|f| f.explain(doing))?;
@@ -109,6 +122,16 @@ impl DockerEngine {
         let found = range.into_iter().find(|p| !used.contains(p) && !taken.contains(p) && free(*p))?;
         taken.insert(found);
         Some(found)
+    }
+}
+
+/// The command of a probe in the one form in which Podman keeps its words as they are: it puts the words of a list
+/// together and cuts them at blanks again, unless what comes out is a list in JSON.
+fn kept_together(test: &[String]) -> Option<String> {
+    match test {
+        // A list of one word it takes for a shell's.
+        [kind, command @ ..] if kind == "CMD" && command.len() > 1 => serde_json::to_string(command).ok(),
+        _ => None,
     }
 }
 

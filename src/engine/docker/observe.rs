@@ -155,17 +155,21 @@ fn container(listed: ListedContainer, health: &BTreeMap<String, String>) -> Cont
     let state = status::state(&listed.state).unwrap_or(State::Dead);
     // Links give a container more names, each below another container's.
     let name = listed.names.iter().find(|n| n.trim_start_matches('/').find('/').is_none()).or(listed.names.first());
-    let own = health.get(&listed.id).and_then(|word| status::health(word));
+    let own = health.get(&listed.id).and_then(|word| status::health(word)).filter(|_| state == State::Running);
+    let sentence = match own {
+        Some(health) if status::health_in(&listed.status).is_none() => status::with_health(&listed.status, health),
+        _ => listed.status,
+    };
     Container {
         name: name.map_or_else(|| listed.id.clone(), |n| n.trim_start_matches('/').to_owned()),
         image: listed.image,
         image_id: listed.image_id,
         command: listed.command,
         created: Timestamp::from_parts(listed.created, 0),
-        health: status::health_in(&listed.status).or(own).filter(|_| state == State::Running),
-        exit_code: status::exit_code_in(&listed.status),
+        health: status::health_in(&sentence).filter(|_| state == State::Running),
+        exit_code: status::exit_code_in(&sentence),
         state,
-        status: listed.status,
+        status: sentence,
         labels: listed.labels,
         ports: listed.ports.into_iter().map(port).collect(),
         mounts: listed.mounts.into_iter().map(mount).collect(),

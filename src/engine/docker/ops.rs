@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::pin::pin;
 
+/// How often a network is tried to be created while others come and go.
+const NETWORK_ATTEMPTS: u32 = 10;
+
 /// Something was done.
 fn changed() -> Applied {
     Applied { changed: true, ..Applied::default() }
@@ -179,10 +182,18 @@ impl DockerEngine {
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<Applied, Failure> {
         let body = NetworkBody { body: create::network(spec), check_duplicate: self.hello.api < Api(1, 44) };
-        match self.client.json::<Created>(Method::POST, "/networks/create", Some(Payload::json(&body)?)).await {
-            Ok(created) => Ok(created.applied()),
-            Err(failure) if failure.status() == Some(409) || failure.to_string().contains("already exists") => self.same_network(spec, failure).await,
-            Err(failure) => Err(failure),
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.client.json::<Created>(Method::POST, "/networks/create", Some(Payload::json(&body)?)).await {
+                Ok(created) => return Ok(created.applied()),
+                Err(failure) if failure.status() == Some(409) || failure.to_string().contains("already exists") => {
+                    return self.same_network(spec, failure).await;
+                }
+                // Podman looks at all interfaces of the host and gives up when one goes away meanwhile: a container's.
+                Err(failure) if failure.to_string().contains("no such network interface") && attempts < NETWORK_ATTEMPTS => {}
+                Err(failure) => return Err(failure),
+            }
         }
     }
 

@@ -3,6 +3,23 @@
 use super::client::{Api, Hello};
 use crate::world::{Capabilities, Owner};
 
+/// Keys that Podman's side of Docker's API drops without a word, and that a service can't do without.
+const REFUSED: [(&str, &str); 5] = [
+    ("services.*.cgroup", DROPPED),
+    ("services.*.deploy.resources.reservations.devices", DROPPED),
+    ("services.*.device_cgroup_rules", DROPPED),
+    ("services.*.gpus", DROPPED),
+    ("services.*.runtime", DROPPED),
+];
+/// The same of keys that a service may do without.
+const IGNORED: [(&str, &str); 4] = [
+    ("services.*.domainname", DROPPED),
+    ("services.*.networks.*.driver_opts", DROPPED),
+    ("services.*.networks.*.link_local_ips", DROPPED),
+    ("services.*.volumes.*.volume.nocopy", DROPPED),
+];
+const DROPPED: &str = "Podman doesn't take it from Docker's API";
+
 /// Differences from Docker. The default has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -22,6 +39,10 @@ pub struct Quirks {
     pub no_port_ranges: bool,
     /// A container with name servers of its own doesn't ask the one of its networks.
     pub dns_hides_names: bool,
+    /// Cuts the words of a probe's command at blanks.
+    pub splits_probes: bool,
+    /// Gives a container no time to stop unless it is told to.
+    pub stops_at_once: bool,
     /// Says of a container that never ran that it was stopped.
     pub stops_what_never_ran: bool,
     /// A log that is followed ends with the container, even if not all of it was told.
@@ -48,6 +69,8 @@ impl Quirks {
             makes_missing_binds: true,
             no_port_ranges: true,
             dns_hides_names: version < (4, 4),
+            splits_probes: true,
+            stops_at_once: true,
             stops_what_never_ran: true,
             follow_loses_lines: true,
             log_files: true,
@@ -74,7 +97,8 @@ impl Quirks {
             own_dns: !self.dns_hides_names,
             pull: true,
             pause: true,
-            refused: Vec::new(),
+            refused: if self.podman { REFUSED.to_vec() } else { Vec::new() },
+            ignored: if self.podman { IGNORED.to_vec() } else { Vec::new() },
         }
     }
 }

@@ -35,6 +35,12 @@ pub fn health_in(status: &str) -> Option<Health> {
     health(word.strip_prefix("health: ").unwrap_or(word))
 }
 
+/// A status with the health that belongs to it.
+pub fn with_health(status: &str, health: Health) -> String {
+    let lead = if health == Health::Starting { "health: " } else { "" };
+    format!("{status} ({lead}{})", health.as_str())
+}
+
 /// Exit code in a status: `Exited (137) 3 seconds ago`, `Restarting (1) 2 seconds ago`.
 pub fn exit_code_in(status: &str) -> Option<i64> {
     let rest = status.strip_prefix("Exited (").or_else(|| status.strip_prefix("Restarting ("))?;
@@ -63,6 +69,9 @@ mod tests {
             ("Exited (", None, None),
         ] {
             assert_eq!((health_in(status), exit_code_in(status)), (health, code), "{status}");
+        }
+        for health in [Health::Starting, Health::Healthy, Health::Unhealthy] {
+            assert_eq!(health_in(&with_health("Up 2 minutes", health)), Some(health));
         }
     }
 }

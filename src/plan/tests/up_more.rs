@@ -619,6 +619,19 @@ fn what_an_engine_can_not_do_is_said_at_its_line() {
     let only_gateway = Capabilities { gateway_priority: false, ..docker() };
     let plan = plan_up(&project, &World::of(&project).observed, &only_gateway, &UpOptions::default(), &nowhere).unwrap();
     assert_eq!(notes(&plan), "engine-cannot: this engine doesn't know `gw_priority`; it chooses the default gateway itself");
+    let own_names = Capabilities { own_dns: false, ignored: vec![("services.*.domainname", "nobody asks")], ..docker() };
+    let project = self::project([svc("web").with(|s| {
+        s.domainname = "example.org".into();
+        s.dns = vec!["192.0.2.1".into()];
+        s.networks.insert("default".into(), None);
+    })]);
+    let plan = plan_up(&project, &World::of(&project).observed, &own_names, &UpOptions::default(), &nowhere).unwrap();
+    assert_eq!(
+        notes(&plan),
+        "engine-cannot: this engine asks its own name server first, which knows the services and else asks the host's; the servers of `dns` \
+         come after it\n\
+         engine-cannot: this engine leaves `domainname` out: nobody asks"
+    );
 }
 
 #[test]
