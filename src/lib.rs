@@ -8,7 +8,7 @@
 //! rank 5   ui        events → tty | plain | json ; diagnostics → carets
 //! rank 4   run       state (pure) + conductor (the one async loop), logs, exec
 //! rank 3   plan   desired + observed → Plan    engine   the port and its adapters    fetch   files from elsewhere
-//! rank 2   load      text → Project      graph   order        policy   restart, health, probes
+//! rank 2   load   text → Project    graph   order    policy   restart, health, probes    oci   registries
 //! rank 1   yaml      model   what was written           world    what exists and what can be done
 //! rank 0   diag, units, exit
 //! ```
@@ -35,6 +35,7 @@ pub mod fetch;
 pub mod graph;
 pub mod load;
 pub mod model;
+pub mod oci;
 pub mod plan;
 pub mod policy;
 pub mod run;

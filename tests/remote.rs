@@ -3,12 +3,13 @@
 
 mod support;
 
-use serde_json::Value as Json;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use support::engines_required;
+use support::{engines_required, environment};
 
 /// A server of the repositories in a folder; ends with the test.
 struct GitDaemon {
@@ -154,4 +155,96 @@ fn files_come_from_git() {
 
     let kept: Vec<_> = std::fs::read_dir(copy.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(kept, [commit.as_str()], "nothing half done is left");
+}
+
+/// One request to a registry, by hand; returns status, headers and body as text.
+fn http(host: &str, authorization: &str, request: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let head = format!("{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n{authorization}", body.len());
+    let kind = if request.contains("/manifests/") { "application/vnd.oci.image.manifest.v1+json" } else { "application/octet-stream" };
+    stream.write_all(format!("{head}Content-Type: {kind}\r\n\r\n").as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Pushes files as `docker compose publish` does.
+fn publish(host: &str, authorization: &str, name: &str, layers: &[(&str, Json, &str)]) {
+    let push = |content: &[u8]| {
+        let digest = Sha256::digest(content).iter().fold("sha256:".to_owned(), |t, b| t + &format!("{b:02x}"));
+        let answer = http(host, authorization, &format!("POST /v2/{name}/blobs/uploads/"), b"");
+        let to = answer.lines().find_map(|l| l.strip_prefix("Location: ")).unwrap_or_else(|| panic!("{answer}"));
+        let path = to.trim().trim_start_matches("http://").trim_start_matches(host);
+        let answer = http(host, authorization, &format!("PUT {path}{}digest={digest}", if path.contains('?') { '&' } else { '?' }), content);
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        digest
+    };
+    let empty = push(b"{}");
+    let layers: Vec<Json> = layers
+        .iter()
+        .map(|(kind, annotations, text)| {
+            json!({ "mediaType": format!("application/vnd.docker.compose.{kind}"), "digest": push(text.as_bytes()), "size": text.len(), "annotations": annotations })
+        })
+        .collect();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "application/vnd.docker.compose.project",
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 },
+        "layers": layers,
+    });
+    let answer = http(host, authorization, &format!("PUT /v2/{name}/manifests/1"), manifest.to_string().as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+#[test]
+fn files_come_from_registries() {
+    let variables = ["CONSORT_TEST_REGISTRY", "CONSORT_TEST_PRIVATE_REGISTRY", "CONSORT_TEST_PRIVATE_USER", "CONSORT_TEST_PRIVATE_PASSWORD"];
+    let [Some(open), Some(private), Some(user), Some(password)] = variables.map(environment) else {
+        assert!(!engines_required(), "the registries are required");
+        println!("skipped files from registries: {} are not all set", variables.join(", "));
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let (home, here) = (root.path().join("home"), root.path().join("here"));
+    write(&here, &[("other.yaml", "services: {own: {image: own}}\n")]);
+    let credentials = base64(&format!("{user}:{password}"));
+    let layers = [
+        (
+            "file+yaml",
+            json!({ "com.docker.compose.file": "compose.yaml" }),
+            "services:\n  web:\n    image: busybox:${TAG:-one}\n    env_file: web.env\n    extends: {file: base.yaml, service: base}\n",
+        ),
+        (
+            "file+yaml",
+            json!({ "com.docker.compose.file": "base.yaml", "com.docker.compose.extends": "true" }),
+            "services: {base: {labels: {a: b}}}\n",
+        ),
+        ("file+yaml", json!({ "com.docker.compose.file": "compose.override.yaml" }), "services: {web: {command: top}}\n"),
+        ("envfile", json!({ "com.docker.compose.envfile": "web.env" }), "FROM=registry\n"),
+    ];
+    publish(&open, "", "consort-test/stack", &layers);
+    publish(&private, &format!("Authorization: Basic {credentials}\r\n"), "consort-test/stack", &layers);
+
+    let name = format!("oci://{open}/consort-test/stack:1");
+    let found = config(&home, &here, &["-f", &name]);
+    assert_eq!(found["name"], "here");
+    let web = &found["services"]["web"];
+    assert_eq!((&web["image"], &web["command"][0], &web["labels"]["a"]), (&json!("busybox:one"), &json!("top"), &json!("b")));
+    assert_eq!(web["environment"]["FROM"], "registry");
+    assert_eq!(config(&home, &here, &["-f", "other.yaml", "-f", &name])["services"].as_object().unwrap().len(), 2);
+
+    let name = format!("oci://{private}/consort-test/stack:1");
+    let said = refusal(&root.path().join("nobody"), &here, &["-f", &name]);
+    assert!(said.contains("access is denied") && said.contains(&format!("docker login {private}")), "{said}");
+    write(&home, &[(".docker/config.json", &json!({ "auths": { &private: { "auth": credentials } } }).to_string())]);
+    assert_eq!(config(&home, &here, &["-f", &name])["services"]["web"]["environment"]["FROM"], "registry");
+
+    assert!(refusal(&home, &here, &["-f", &format!("oci://{open}/consort-test/stack:2")]).contains("no such name or tag"));
+    assert!(refusal(&home, &here, &["-f", &format!("oci://{open}/library/busybox:latest")]).contains("no Compose project"));
+}
+
+fn base64(text: &str) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text)
 }

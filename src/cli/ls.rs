@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::ui::table::{Columns, json_line, table};
 use crate::world::{Container, EngineError, ErrorKind, ObserveQuery, Observed, label};
 use futures::future::join_all;
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;

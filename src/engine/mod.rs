@@ -8,11 +8,6 @@ pub mod docker;
 pub mod faulty;
 pub mod registry;
 pub mod sim;
-#[cfg(feature = "tls")]
-mod tls;
-#[cfg(all(feature = "docker", not(feature = "tls")))]
-#[path = "no_tls.rs"]
-mod tls;
 
 use crate::world::{
     Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed, Op,

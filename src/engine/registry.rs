@@ -98,9 +98,9 @@ fn simulated(project: Option<&Project>) -> Result<Arc<dyn Engine>, EngineError> 
 mod socket {
     use super::super::Engine;
     use super::super::docker::DockerEngine;
-    use super::super::docker::client_config::ClientConfig;
     use super::super::docker::endpoint::{Endpoint, Surroundings};
     use super::{EngineRequest, Place};
+    use crate::oci::client_config::ClientConfig;
     use crate::world::{EngineError, ErrorKind};
     use std::path::PathBuf;
     use std::sync::Arc;

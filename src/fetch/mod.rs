@@ -5,6 +5,7 @@
 //! its place and moved there.
 
 mod git;
+mod oci;
 
 use crate::load::{Fetched, Remote};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,9 +36,9 @@ async fn fetch(name: &str, environment: &BTreeMap<String, String>) -> Fetched {
             disabled("COMPOSE_EXPERIMENTAL_GIT_REMOTE")?;
             git::fetch(&git::Wanted { url, revision, path }, &cache, environment).await
         }
-        Some(Remote::Oci { .. }) => {
+        Some(Remote::Oci { reference }) => {
             disabled("COMPOSE_EXPERIMENTAL_OCI_REMOTE")?;
-            Err((format!("{name:?} is not fetched"), "".to_owned()))
+            oci::fetch(&reference, &cache, environment).await
         }
         None => Err((format!("{name:?} is no Git repository and no artifact of a registry"), "name the path of a copy".to_owned())),
     }

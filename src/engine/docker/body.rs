@@ -3,8 +3,8 @@
 //! An engine sends every line of a log as an HTTP chunk of its own (RFC 9112, section 7.1). Here all that one read
 //! brings is one piece: the sizes between the chunks are squeezed out in place, and nothing is handed from task to task.
 
-use super::dial::Io;
 use super::error::Failure;
+use crate::oci::Io;
 use bytes::{Bytes, BytesMut};
 use futures::ready;
 use futures::stream::Stream;

@@ -5,9 +5,10 @@
 //! and encode registry credentials in the wrong alphabet) goes through here directly.
 
 use super::body::{self, Pieces};
-use super::dial::{Dialer, Io};
+use super::dial::Dialer;
 use super::endpoint::{Address, Endpoint};
 use super::error::Failure;
+use crate::oci::Io;
 use crate::world::{EngineError, ErrorKind};
 use bollard::BollardRequest;
 use bytes::Bytes;

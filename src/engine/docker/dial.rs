@@ -1,7 +1,7 @@
 //! One connection to an engine: socket, TCP, TLS, or a child process that carries one over ssh.
 
-use super::super::tls::Tls;
 use super::endpoint::{Address, Endpoint};
+use crate::oci::{Io, Tls};
 use crate::world::{EngineError, ErrorKind};
 use std::io;
 use std::pin::Pin;
@@ -21,10 +21,6 @@ const LAST_WORDS: u64 = 4096;
 
 /// How long ssh may take to say them once the connection is closed.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Bytes both ways.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Makes connections to one engine.
 pub struct Dialer {

@@ -1,6 +1,7 @@
 //! Where an engine is: `DOCKER_HOST`, contexts, sockets by default.
 
-use super::client_config::ClientConfig;
+use crate::oci::TlsFiles;
+use crate::oci::client_config::ClientConfig;
 use crate::world::{EngineError, ErrorKind};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,27 +50,6 @@ impl fmt::Display for Address {
                 f.write_str(socket.as_deref().unwrap_or(""))
             }
         }
-    }
-}
-
-/// Files of a TLS client. Those that are `None` or absent are not used, except that a certificate needs its key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Certificates that sign the engine's; absent: those of this host.
-    pub ca: Option<PathBuf>,
-    /// Our certificate.
-    pub cert: Option<PathBuf>,
-    /// Its key.
-    pub key: Option<PathBuf>,
-    /// Take any certificate.
-    pub skip_verify: bool,
-}
-
-impl TlsFiles {
-    /// `ca.pem`, `cert.pem` and `key.pem` of a folder, those that exist.
-    fn in_folder(folder: &Path, skip_verify: bool) -> Self {
-        let file = |name: &str| Some(folder.join(name)).filter(|p| p.is_file());
-        Self { ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem"), skip_verify }
     }
 }
 

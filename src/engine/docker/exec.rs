@@ -4,10 +4,10 @@
 
 use super::DockerEngine;
 use super::client::{Api, Client, Payload};
-use super::dial::Io;
 use super::error::Failure;
 use super::events;
 use super::frames::Frames;
+use crate::oci::Io;
 use crate::world::{Applied, EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, HookSpec, Stream, Target};
 use async_trait::async_trait;
 use bollard::models::ExecConfig;

@@ -5,7 +5,6 @@
 
 mod body;
 pub mod client;
-pub mod client_config;
 mod create;
 mod credentials;
 pub mod dial;
@@ -31,13 +30,13 @@ mod tape;
 mod vigil;
 
 use super::{Engine, EngineInfo, ProgressSink};
+use crate::oci::client_config::ClientConfig;
 use crate::world::{
     Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ErrorKind, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed,
     Op, Target,
 };
 use async_trait::async_trait;
 use client::{Api, Client, Hello};
-use client_config::ClientConfig;
 use dial::Dialer;
 use endpoint::Endpoint;
 use futures::stream::BoxStream;

@@ -2,10 +2,11 @@
 
 use super::DockerEngine;
 use super::client::{REGISTRY_AUTH, query};
-use super::credentials::{Reference, header};
+use super::credentials::header;
 use super::error::Failure;
 use super::events::lines;
 use crate::engine::{OpProgress, ProgressSink};
+use crate::oci::credentials::Reference;
 use crate::world::{Applied, EngineError, ErrorKind, Progress};
 use futures::TryStreamExt;
 use hyper::Method;

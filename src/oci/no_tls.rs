@@ -1,7 +1,6 @@
 //! Stands for TLS in a build without it.
 
-use super::docker::dial::Io;
-use super::docker::endpoint::TlsFiles;
+use super::{Io, TlsFiles};
 use crate::world::{EngineError, ErrorKind};
 use tokio::net::TcpStream;
 
@@ -15,7 +14,7 @@ impl Tls {
     /// # Errors
     /// Always [`ErrorKind::Unsupported`].
     pub fn new(_: &TlsFiles) -> Result<Self, EngineError> {
-        Err(EngineError::new(ErrorKind::Unsupported, "the engine wants TLS, and this consort was built without feature `tls`"))
+        Err(EngineError::new(ErrorKind::Unsupported, "the server wants TLS, and this consort was built without feature `tls`"))
     }
 
     /// Never called.

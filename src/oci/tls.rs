@@ -1,7 +1,6 @@
-//! TLS for engines behind TCP.
+//! TLS clients.
 
-use super::docker::dial::Io;
-use super::docker::endpoint::TlsFiles;
+use super::{Io, TlsFiles};
 use crate::world::{EngineError, ErrorKind};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -69,7 +68,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, EngineError> {
     let path = ca.or_else(|| SYSTEM_ROOTS.iter().map(Path::new).find(|p| p.is_file())).ok_or_else(|| {
-        EngineError::new(ErrorKind::Refused, "no certificates to check the engine's against")
+        EngineError::new(ErrorKind::Refused, "no certificates to check the server's against")
             .because("there is no ca.pem, and this host has none of its own")
     })?;
     let mut store = RootCertStore::empty();
