@@ -128,8 +128,11 @@ impl Notes<'_> {
         }
         let Some(node) = provenance.find(path).filter(|n| !n.implied) else { return "default".to_owned() };
         let mut text = line(sources, node.span);
-        for (name, from) in variables(self.loaded, &self.mentions, node) {
-            text.push_str(&format!(", {name} {from}"));
+        // Expressions that are left as they are take nothing from anywhere.
+        if !self.loaded.uninterpolated {
+            for (name, from) in variables(self.loaded, &self.mentions, node) {
+                text.push_str(&format!(", {name} {from}"));
+            }
         }
         text
     }

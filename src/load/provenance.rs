@@ -48,7 +48,7 @@ impl Provenance {
     }
 
     /// The canonical tree.
-    pub(super) fn root(&self) -> &Node {
+    pub fn root(&self) -> &Node {
         &self.root
     }
 

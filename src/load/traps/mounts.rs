@@ -30,7 +30,9 @@ fn missing(search: &mut Search<'_>, service: &Service, mount: &Mount, at: &crate
     let source = mount.source.as_str();
     // An absolute path may be one of another machine; a relative one belongs to the project.
     let place = search.at(&at.key("source"));
-    let relative = place.is_some_and(|p| !search.loaded.sources.text(p).trim_matches(['"', '\'', ' ', '-']).starts_with('/'));
+    let text = place.map_or("", |p| search.loaded.sources.text(p)).trim_matches(['"', '\'']);
+    let below = Path::new(source).starts_with(&search.loaded.project.working_dir);
+    let relative = text.starts_with('.') || below && !text.starts_with('/');
     let system = !relative && SYSTEM.iter().any(|s| source.starts_with(s));
     if !source.starts_with('/') || system || Path::new(source).symlink_metadata().is_ok() {
         return;

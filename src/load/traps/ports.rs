@@ -5,31 +5,41 @@ use crate::diag::{KeyPath, Span};
 use crate::model::{Port, Service};
 use std::net::IpAddr;
 
-/// Ports that hardly anybody means to show the world: data stores, queues, consoles, debuggers.
-const PRIVATE: [(u32, &str); 22] = [
-    (1433, "SQL Server"),
-    (1521, "Oracle"),
-    (2375, "the Docker engine"),
-    (2379, "etcd"),
-    (3306, "MySQL"),
-    (5432, "PostgreSQL"),
-    (5672, "RabbitMQ"),
-    (5984, "CouchDB"),
-    (6379, "Redis"),
-    (7474, "Neo4j"),
-    (7687, "Neo4j"),
-    (8086, "InfluxDB"),
-    (9042, "Cassandra"),
-    (9092, "Kafka"),
-    (9200, "Elasticsearch"),
-    (9229, "the Node.js debugger"),
-    (9300, "Elasticsearch"),
-    (11211, "memcached"),
-    (15672, "RabbitMQ's console"),
-    (26257, "CockroachDB"),
-    (27017, "MongoDB"),
-    (5005, "the Java debugger"),
+/// Ports that hardly anybody means to show the world: data stores, queues, debuggers. Where others use the port too, the
+/// name of the image or service must hold one of the words.
+const PRIVATE: [(u32, &str, &[&str]); 20] = [
+    (1433, "SQL Server", &[]),
+    (1521, "Oracle", &["oracle"]),
+    (2375, "the Docker engine", &[]),
+    (2379, "etcd", &["etcd"]),
+    (3306, "MySQL", &[]),
+    (5432, "PostgreSQL", &[]),
+    (5672, "RabbitMQ", &[]),
+    (5984, "CouchDB", &["couch"]),
+    (6379, "Redis", &[]),
+    (7474, "Neo4j", &["neo4j"]),
+    (7687, "Neo4j", &["neo4j"]),
+    (8086, "InfluxDB", &["influx"]),
+    (9042, "Cassandra", &["cassandra", "scylla"]),
+    (9092, "Kafka", &["kafka", "redpanda"]),
+    (9200, "Elasticsearch", &["elastic", "opensearch"]),
+    (9229, "the Node.js debugger", &[]),
+    (9300, "Elasticsearch", &["elastic", "opensearch"]),
+    (11211, "memcached", &[]),
+    (26257, "CockroachDB", &[]),
+    (27017, "MongoDB", &[]),
 ];
+
+/// What listens there that hardly anybody means to show the world.
+fn private(service: &Service, port: &Port) -> Option<&'static str> {
+    let named = |words: &[&str]| words.is_empty() || words.iter().any(|w| service.image.contains(w) || service.name.contains(w));
+    PRIVATE.iter().find(|(p, _, words)| *p == port.target && named(words)).map(|(_, what, _)| *what)
+}
+
+/// Whether it listens on every address of the host.
+fn open(port: &Port) -> bool {
+    port.host_ip.is_empty() || port.host_ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
 
 fn entry(service: &Service, index: usize) -> KeyPath {
     path_of(service).key("ports").index(index)
@@ -111,15 +121,14 @@ pub(super) fn find(search: &mut Search<'_>, service: &Service) {
             );
             search.warn("port-of-replicas", Some(place), message, help);
         }
-        private(search, service, port, place);
+        warn_open(search, service, port, place);
         sexagesimal(search, place);
     }
 }
 
 /// A port of a data store or the like that others can reach.
-fn private(search: &mut Search<'_>, service: &Service, port: &Port, place: Span) {
-    let open = port.host_ip.is_empty() || port.host_ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-    let Some((_, what)) = PRIVATE.iter().find(|(p, _)| *p == port.target).filter(|_| open && published(port).is_some()) else { return };
+fn warn_open(search: &mut Search<'_>, service: &Service, port: &Port, place: Span) {
+    let Some(what) = private(service, port).filter(|_| open(port) && published(port).is_some()) else { return };
     let message = format!("port {} of {:?} ({what}) is open on all addresses of the host, past its firewall", shown(port), service.name);
     let help = format!("write \"127.0.0.1:{}:{}\"; services of the project reach it without a published port", port.published, port.target);
     search.warn("port-open-to-all", Some(place), message, help);
@@ -138,15 +147,14 @@ fn sexagesimal(search: &mut Search<'_>, place: Span) {
 /// What several services publish, and one note about all that is open.
 pub(super) fn across(search: &mut Search<'_>) {
     let services: Vec<&Service> = search.services().filter(|s| !matches!(s.network_mode.as_str(), "host" | "none")).collect();
-    let mut open: Vec<(Span, String, String)> = Vec::new();
+    let mut found: Vec<(Span, String, String)> = Vec::new();
     for (i, service) in services.iter().enumerate() {
         for (n, port) in service.ports.iter().enumerate() {
             let Some(place) = search.at(&entry(service, n)) else { continue };
-            let everywhere = port.host_ip.is_empty() || port.host_ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
-            let told = PRIVATE.iter().any(|(p, _)| *p == port.target);
+            let told = private(service, port).is_some();
             let web = matches!(port.published.as_str(), "80" | "443");
-            if everywhere && !told && !web && published(port).is_some() && !open.iter().any(|(at, ..)| *at == place) {
-                open.push((place, shown(port), service.name.clone()));
+            if open(port) && !told && !web && published(port).is_some() && !found.iter().any(|(at, ..)| *at == place) {
+                found.push((place, shown(port), service.name.clone()));
             }
             let before = services.get(..i).unwrap_or_default().iter().filter(|other| together(service, other));
             let taken: Vec<(&str, Option<Span>)> = before
@@ -164,13 +172,13 @@ pub(super) fn across(search: &mut Search<'_>) {
             finding.related.extend(places.map(|at| (at, "the other entry".to_owned())));
         }
     }
-    let Some((first, ..)) = open.first().cloned() else { return };
-    let all: Vec<String> = open.iter().map(|(_, port, service)| format!("{port} ({service})")).collect();
+    let Some((first, ..)) = found.first().cloned() else { return };
+    let all: Vec<String> = found.iter().map(|(_, port, service)| format!("{port} ({service})")).collect();
     let these = if all.len() == 1 { "this port is" } else { "these ports are" };
     let message = format!("{these} open on all addresses of the host, past its firewall: {}", all.join(", "));
     let help = "write `127.0.0.1:` in front of what only this machine needs; services of the project need no published port";
     let finding = search.note("port-open-to-all", Some(first), message, help);
-    finding.related.extend(open.into_iter().skip(1).take(9).map(|(at, ..)| (at, "here too".to_owned())));
+    finding.related.extend(found.into_iter().skip(1).take(9).map(|(at, ..)| (at, "here too".to_owned())));
 }
 
 /// Whether two services can be up at the same time: both always, or one profile enables both.

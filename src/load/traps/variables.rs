@@ -101,8 +101,11 @@ fn unset(search: &mut Search<'_>) {
         let name = mention.name.as_str();
         let inside = service_of(&mention.path).and_then(|s| {
             let node = search.node(&KeyPath::of(["services", s, "environment"]))?;
-            let place = node.as_map()?.entry(name).map(|e| e.key_span)?;
-            Some((s, place)).filter(|_| is_command(&mention.path))
+            let own = node.as_map()?.entry(name)?;
+            // `NAME: ${NAME}` has no value either.
+            let itself =
+                trace.mentions.iter().any(|m| m.name == name && m.scalar.source == own.value.span.source && contains(m.scalar, own.value.span));
+            Some((s, own.key_span)).filter(|_| !itself).filter(|_| is_command(&mention.path))
         });
         if let Some((service, place)) = inside {
             let message = format!("`{}` is replaced before {service:?} sees it, and {name} is set only inside the container", mention.text);
