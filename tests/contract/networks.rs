@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 crate::cases![
     aliases_and_names_are_resolved,
+    name_servers_of_ones_own_do_not_hide_names,
     an_unknown_name_is_not_resolved,
     addresses_can_be_fixed,
     several_networks_at_creation,
@@ -62,6 +63,17 @@ async fn an_unknown_name_is_not_resolved(lab: &Lab) {
     let network = lab.network("net").await;
     let web = lab.up(&lab.networked("web", "sleep 300", &network, &[])).await;
     assert_ne!(lab.sh(&web, "ping -c 1 -W 1 no-such-host.invalid").await.code, 0);
+}
+
+async fn name_servers_of_ones_own_do_not_hide_names(lab: &Lab) {
+    let network = lab.network("net").await;
+    let db = lab.up(&lab.networked("db", "sleep 300", &network, &["database"])).await;
+    // Nobody answers there (RFC 5737).
+    let spec = consort::world::ContainerSpec { dns: vec!["192.0.2.1".into()], ..lab.networked("web", "sleep 300", &network, &["web"]) };
+    let web = lab.up(&spec).await;
+    let address = lab.observed(&db).await.networks[0].ipv4.clone();
+    let ran = lab.sh(&web, "ping -c 1 -W 5 database || nslookup database").await;
+    assert!(ran.code == 0 && ran.stdout.contains(&address), "{ran:?}");
 }
 
 async fn addresses_can_be_fixed(lab: &Lab) {
