@@ -7,7 +7,7 @@ use super::trail::Trail;
 use super::unknown::Unknown;
 use super::{scalar, short};
 use crate::diag::{Diagnostic, SourceMap, Span};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 
 /// Where findings go, and what is known of the texts.
 pub(super) struct Canonical<'a> {
@@ -336,7 +336,7 @@ impl Canonical<'_> {
         let mut list = Vec::new();
         match &mut node.value {
             Value::Map(map) => {
-                for e in std::mem::take(map) {
+                for e in std::mem::take(map).into_iter().filter(|e| e.value.tag != Some(Tag::Reset)) {
                     let Entry { key, value, key_span } = e;
                     match &value.value {
                         Value::Seq(addresses) => {

@@ -3,7 +3,7 @@
 //! Runs on what is written, before short forms become long ones, so every fault is told in the user's own terms. Keys
 //! that must be there are looked for later, when files are merged: see [`required`].
 
-use super::keys::{Form, Format, Kinds, List, MapOf, Merge, Names, Object, Scalar, Shape};
+use super::keys::{Format, Kinds, List, MapOf, Merge, Names, Object, Scalar, Shape};
 use super::scalar;
 use super::trail::Trail;
 use super::unknown::Unknown;
@@ -71,7 +71,7 @@ impl Checker<'_> {
         for Entry { key, key_span, value } in map {
             match object.key(key) {
                 Some(known) => {
-                    let deduplicated = matches!(known.merge, Merge::Unique(_) | Merge::Values) && !matches!(known.form, Form::Hosts);
+                    let deduplicated = matches!(known.merge, Merge::Unique(_) | Merge::Values);
                     self.value(value, &known.shape, &at.key(key), deduplicated);
                 }
                 None if object.extensions && key.starts_with("x-") => {}
@@ -106,6 +106,7 @@ impl Checker<'_> {
             return;
         }
         let text = || scalar::text(node).unwrap_or_default();
+        let fraction = matches!(node.value, Value::Float(f) if f.fract() != 0.0);
         let (wrong, help) = match scalar.format {
             Format::Text => return,
             Format::Bool => {
@@ -124,8 +125,9 @@ impl Checker<'_> {
                 }
             }
             Format::Int(min, max) => match scalar::integer(node) {
+                Some(_) if max < i64::MAX && fraction => (format!("must be a whole number, not {:?}", text()), bounds(min, max)),
                 Some(n) if (min..=max).contains(&n) => {
-                    if matches!(node.value, Value::Float(f) if f.fract() != 0.0) {
+                    if fraction {
                         self.diagnostics.push(
                             Diagnostic::warning("fraction", format!("{} is a whole number; the fraction of {} is cut off", at.name(), text()))
                                 .at(node.span)

@@ -172,7 +172,7 @@ impl<'r> Loader<'r> {
                 Diagnostic::warning("obsolete-version", "`version` is obsolete and means nothing").at(version.key_span).help("take the line out"),
             );
         }
-        let included = map.remove("include");
+        let included = map.remove("include").filter(|e| e.value.tag != Some(Tag::Reset));
         let own = self.trace.as_ref().map(|trace| (trace.layers.len(), node.clone()));
         if let Some(included) = included {
             for item in included.value.as_seq().unwrap_or_default() {
@@ -411,6 +411,10 @@ impl<'r> Loader<'r> {
         Some(match base {
             Some(mut base) => {
                 bury(&mut base);
+                // Left where there was nothing to extend from.
+                if let Value::Map(map) = &mut base.value {
+                    map.remove("extends");
+                }
                 self.merge(base, own, &Shape::Object(&SERVICE))
             }
             None => own,
@@ -545,7 +549,7 @@ impl Origin {
             .iter()
             .filter(|e| e.value.tag != Some(Tag::Reset))
             .map(|e| e.key.as_str())
-            .chain(self.written.keys().map(String::as_str))
+            .chain(self.written.iter().filter(|(_, versions)| versions.iter().any(|v| v.tag != Some(Tag::Reset))).map(|(name, _)| name.as_str()))
             .collect();
         names.sort_unstable();
         names.dedup();

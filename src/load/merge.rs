@@ -5,7 +5,7 @@ use super::keys::{Identity, Merge, Shape};
 use super::scalar;
 use crate::diag::Diagnostic;
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Lays files over each other.
 pub(super) struct Merger<'a> {
@@ -21,7 +21,7 @@ impl Merger<'_> {
         if over.tag.is_some() || base.tag == Some(Tag::Reset) {
             return over;
         }
-        let lists = |rule| matches!(rule, Merge::Values) || matches!(rule, Merge::Unique(identity) if identity != Identity::Subnet);
+        let lists = |rule| matches!(rule, Merge::Values | Merge::Missing) || matches!(rule, Merge::Unique(identity) if identity != Identity::Subnet);
         if self.as_written && lists(rule) && base.value != Value::Null {
             to_list(&mut base);
             to_list(&mut over);
@@ -44,6 +44,9 @@ impl Merger<'_> {
             (Value::Seq(mut base), Value::Seq(items)) => {
                 if rule == Merge::Unique(Identity::Subnet) {
                     base = self.pools(base, items, item_shape(shape));
+                } else if rule == Merge::Missing {
+                    let known: BTreeSet<String> = base.iter().filter_map(scalar::text).collect();
+                    base.extend(items.into_iter().filter(|item| scalar::text(item).is_none_or(|text| !known.contains(&text))));
                 } else {
                     base.extend(items);
                 }

@@ -141,7 +141,7 @@ pub(super) static BUILD: Object = Object {
         key("pull", BOOL, "Always pulls the base images."),
         key("target", TEXT, "Stage to build."),
         key("shm_size", BYTES, "Size of /dev/shm."),
-        key("extra_hosts", HOSTS, "More host names.").form(Form::Hosts).unique(Identity::Text),
+        key("extra_hosts", HOSTS, "More host names.").form(Form::Hosts).merge(Merge::Missing),
         key("isolation", TEXT, "Isolation technology."),
         key("privileged", BOOL, "Builds with all privileges."),
         key("secrets", FILE_REFERENCES, "Secrets of the build.").form(Form::ItemsUnder("source")),

@@ -219,6 +219,8 @@ pub enum Merge {
     Values,
     /// Lists one after the other; an item takes the place of an earlier one with the same identity.
     Unique(Identity),
+    /// Lists one after the other, without items that are there already.
+    Missing,
     /// Options merge if the driver stays the same.
     Logging,
 }

@@ -94,6 +94,7 @@ fn merge(key: &Key) -> Option<String> {
         Merge::Deep | Merge::Values => return None,
         Merge::Replace => return Some("A later file replaces it.".into()),
         Merge::Logging => return Some("A later file adds options where the driver is the same.".into()),
+        Merge::Missing => "A later file adds items that aren't there yet.",
         Merge::Unique(identity) => match identity {
             Identity::Text | Identity::BeforeEquals => return Some("Duplicates count once.".into()),
             Identity::Target | Identity::TargetIn(_) => "target",

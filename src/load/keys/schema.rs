@@ -4,7 +4,7 @@
 //! before files are merged, so no key has to be there. What it refuses, the loader refuses too; a few things that only
 //! code can tell are left to the loader.
 
-use super::{Form, Format, Key, Kinds, MapOf, Merge, Names, Object, ROOT, Scalar, Shape, Status};
+use super::{Format, Key, Kinds, MapOf, Merge, Names, Object, ROOT, Scalar, Shape, Status};
 use serde_json::{Map, Value, json};
 
 /// The schema of a Compose file.
@@ -39,7 +39,7 @@ fn properties(object: &Object, definitions: &mut Map<String, Value>) -> Value {
 
 fn property(key: &Key, definitions: &mut Map<String, Value>) -> Value {
     // Duplicates of these lists are dropped, not refused.
-    let deduplicated = matches!(key.merge, Merge::Unique(_) | Merge::Values) && key.form != Form::Hosts;
+    let deduplicated = matches!(key.merge, Merge::Unique(_) | Merge::Values);
     let mut value = json!({ "description": description(key) });
     if let (Value::Object(value), Value::Object(said)) = (&mut value, of(&key.shape, deduplicated, definitions)) {
         value.extend(said);
