@@ -153,6 +153,33 @@ fn files_come_from_git() {
     let gone = format!("git://127.0.0.1:{}/gone", daemon.port);
     assert!(refusal(&home, &here, &["-f", &gone]).contains("can't be reached"));
 
+    // Who is asked and who answers.
+    let up = |flags: &[&str], answer: &[u8]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_consort"))
+            .args(["-f", "include.yaml", "--engine", "sim", "up", "-d"])
+            .args(flags)
+            .current_dir(&here)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", &home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(answer).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = up(&[], b"");
+    assert!(code == Some(1) && said.contains(&url) && said.contains("nobody answered") && !said.contains("Created"), "{said}");
+    let (code, said) = up(&[], b"n\n");
+    assert!(code == Some(1) && said.contains("not accepted") && !said.contains("Created"), "{said}");
+    for (flags, answer) in [(&[][..], &b"y\n"[..]), (&["-y"], b"")] {
+        let (code, said) = up(flags, answer);
+        assert!(code == Some(0) && said.contains("here-base-1"), "{said}");
+    }
+
     let kept: Vec<_> = std::fs::read_dir(copy.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(kept, [commit.as_str()], "nothing half done is left");
 }

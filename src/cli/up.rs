@@ -68,11 +68,13 @@ pub(crate) async fn run(app: &mut App, args: &args::Up) -> Result<Exit, Fault> {
     }
     let began = tokio::time::Instant::now();
     let mut unchanged = 0;
+    let mut trusted = false;
     let ended = app
         .show("up", style, &engine, &name, Unread::Interrupt, async |context, interrupts, prompt: &mut Prompt| {
             let mut options = options.clone();
             let plan = async |observed: &Observed, fetched: bool| {
                 options.pulled = fetched;
+                trust(&loaded, &options, &mut trusted, prompt).await?;
                 let plan = plan_up(&loaded, observed, &capabilities, &mut options, &places, prompt).await?;
                 unchanged = plan.unchanged.len();
                 Ok(plan)
@@ -114,8 +116,10 @@ pub(crate) async fn create(app: &mut App, args: &args::Create) -> Result<Exit, F
     let capabilities = app.connect().await?.capabilities();
     let query = plan::observe_query(&loaded.project, &options.selection);
     let places = places(&loaded);
+    let mut trusted = false;
     change(app, "create", &loaded.project.name, &query, &Options::default(), async |observed, fetched, prompt: &mut Prompt| {
         options.pulled = fetched;
+        trust(&loaded, &options, &mut trusted, prompt).await?;
         plan_up(&loaded, observed, &capabilities, &mut options, &places, prompt).await
     })
     .await
@@ -141,6 +145,38 @@ async fn begin(app: &mut App, loaded: &Loaded, build: bool) -> Result<(), Fault>
         app.console.findings(&loaded.unhonoured).await;
     }
     Ok(())
+}
+
+/// Asks once whether files from elsewhere may be acted on: they decide what is run and what of this machine it sees.
+async fn trust(loaded: &Loaded, options: &UpOptions, trusted: &mut bool, prompt: &mut Prompt) -> Result<(), Vec<Diagnostic>> {
+    if *trusted || loaded.fetched.is_empty() || options.preview || options.accept_all {
+        return Ok(());
+    }
+    let mut question = "These files of the project come from elsewhere:\n".to_owned();
+    for (name, copy) in &loaded.fetched {
+        question += &format!("  {name}, kept as {}\n", copy.display());
+    }
+    if !loaded.variables.is_empty() {
+        question += "The project gets these variables:\n";
+    }
+    for (name, variable) in &loaded.variables {
+        question += &match (loaded.project.environment.get(name), &variable.default) {
+            (Some(value), _) => format!("  {name}={value}\n"),
+            (None, Some(default)) => format!("  {name}, not set: {default:?} by default\n"),
+            (None, None) => format!("  {name}, not set\n"),
+        };
+    }
+    match prompt.ask(&format!("{question}Start it?")).await {
+        Answer::Yes => {
+            *trusted = true;
+            Ok(())
+        }
+        Answer::No => Err(vec![Diagnostic::error("untrusted", "nothing was done: files from elsewhere were not accepted")]),
+        Answer::Nobody => {
+            let message = "nobody answered whether files from elsewhere may be acted on; nothing was done";
+            Err(vec![Diagnostic::error("unanswered", message).help("look at them with `config`, then say `-y`")])
+        }
+    }
 }
 
 /// Plans; what is risky is asked about, and planned again with the answers.

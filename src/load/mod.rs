@@ -173,6 +173,7 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         unhonoured,
         variables,
         uninterpolated: request.no_interpolate,
+        fetched: request.fetched.iter().filter_map(|(name, copy)| Some((name.clone(), copy.as_ref().ok()?.clone()))).collect(),
         trace: trace.unwrap_or_default(),
     })
 }

@@ -70,6 +70,8 @@ pub struct Loaded {
     pub variables: BTreeMap<String, Variable>,
     /// `${…}` was left as written.
     pub uninterpolated: bool,
+    /// Files from elsewhere: name as written, path of the copy.
+    pub fetched: BTreeMap<String, PathBuf>,
     /// What was met on the way; empty unless asked for.
     pub trace: Trace,
 }
