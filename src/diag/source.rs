@@ -39,6 +39,8 @@ pub struct SourceFile {
     pub name: String,
     /// The whole text, without a byte order mark.
     pub text: Arc<str>,
+    /// The place in another text that names this one: an `include`, an `extends`, an `env_file`.
+    pub named_at: Option<Span>,
     /// Byte offset of the start of each line.
     lines: Vec<u32>,
 }
@@ -68,8 +70,26 @@ impl SourceMap {
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
         let text = text.into();
         let lines = std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1)).collect();
-        self.files.push(SourceFile { name: name.into(), text, lines });
+        self.files.push(SourceFile { name: name.into(), text, named_at: None, lines });
         SourceId(self.files.len() as u32 - 1)
+    }
+
+    /// As [`SourceMap::add`], for a text that another names; one that is there with that name already is not added again.
+    pub fn add_once(&mut self, name: &str, text: &str, named_at: Option<Span>) -> SourceId {
+        let known = self.files().find(|(_, file)| file.name == name && *file.text == *text).map(|(id, _)| id);
+        known.unwrap_or_else(|| {
+            let id = self.add(name, text);
+            if let Some(file) = self.files.last_mut() {
+                file.named_at = named_at.filter(|span| span.source != id);
+            }
+            id
+        })
+    }
+
+    /// The places that lead to a text, from the one that names it outward.
+    pub fn way_to(&self, id: SourceId) -> Vec<Span> {
+        // A text is named by an earlier one, so this ends.
+        std::iter::successors(self.file(id).named_at, |span| self.file(span.source).named_at.filter(|above| above.source < span.source)).collect()
     }
 
     /// The text called `id`.

@@ -1,14 +1,21 @@
 //! "Did you mean": the nearest known word.
 
-/// The candidate nearest to `word`, if it is near enough to be meant: at most a third of the letters differ.
+/// The candidate nearest to `word`, if it is near enough to be meant: at most a third of the letters differ, or it is the
+/// only one that begins or ends with the word.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count().max(3)) / 3;
-    candidates
-        .into_iter()
-        .map(|c| (distance(&word.to_lowercase().replace('-', "_"), &c.to_lowercase().replace('-', "_")), c))
-        .filter(|(d, _)| *d <= limit)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, c)| c)
+    let plain = |text: &str| text.to_lowercase().replace('-', "_");
+    let word = plain(word);
+    let length = word.chars().count();
+    let limit = (length.max(3)) / 3;
+    let candidates: Vec<(String, &str)> = candidates.into_iter().map(|c| (plain(c), c)).collect();
+    let nearest = candidates.iter().map(|(plain, c)| (distance(&word, plain), *c)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d);
+    let part = |plain: &str| plain.starts_with(&word) || plain.strip_suffix(&word).is_some_and(|rest| rest.ends_with('_'));
+    let mut parts = candidates.iter().filter(|(plain, _)| length > 2 && part(plain));
+    match (nearest, parts.next(), parts.next()) {
+        (Some((_, near)), ..) => Some(near),
+        (None, Some((_, only)), None) => Some(only),
+        _ => None,
+    }
 }
 
 /// Damerau-Levenshtein distance with adjacent transpositions (optimal string alignment).
@@ -43,5 +50,8 @@ mod tests {
         assert_eq!(did_you_mean("depends-on", keys), Some("depends_on"));
         assert_eq!(did_you_mean("port", keys), Some("ports"));
         assert_eq!(did_you_mean("banana", keys), None);
+        assert_eq!(did_you_mean("healthy", ["service_started", "service_healthy"]), Some("service_healthy"));
+        assert_eq!(did_you_mean("service", ["service_started", "service_healthy"]), None);
+        assert_eq!(did_you_mean("proto", ["protocol", "mode"]), Some("protocol"));
     }
 }

@@ -3,15 +3,17 @@
 //! Runs on what is written, before short forms become long ones, so every fault is told in the user's own terms. Keys
 //! that must be there are looked for later, when files are merged: see [`required`].
 
-use super::keys::{Format, Kinds, List, MapOf, Merge, Names, Object, Scalar, Shape};
+use super::keys::{Format, Kinds, List, MapOf, Merge, Names, Object, ROOT, SERVICE, Scalar, Shape};
+use super::mistakes::{self, quoted};
 use super::scalar;
 use super::trail::Trail;
 use super::unknown::Unknown;
-use crate::diag::{Diagnostic, Severity, Span, did_you_mean};
+use crate::diag::{Diagnostic, Segment, Severity, SourceMap, Span, did_you_mean};
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 
 /// Where findings go, and how strict to be.
 pub(super) struct Checker<'a> {
+    pub sources: &'a SourceMap,
     pub diagnostics: &'a mut Vec<Diagnostic>,
     /// Expressions are still in the text, so scalars with a `$` say anything.
     pub uninterpolated: bool,
@@ -67,8 +69,13 @@ impl Checker<'_> {
         }
     }
 
-    fn object(&mut self, map: &Mapping, object: &Object, at: &Trail<'_>) {
-        for Entry { key, key_span, value } in map {
+    fn object(&mut self, map: &Mapping, object: &'static Object, at: &Trail<'_>) {
+        let outside = self.unindented(map, &|entry, below, begun| {
+            let inner = object.key(&entry.key).map(|k| &k.shape);
+            let known = object.key(&below.key).is_some() || below.key.starts_with("x-");
+            !known && (begun || inner.is_some_and(|inner| may_hold(inner, below)))
+        });
+        for Entry { key, key_span, value } in map.iter().filter(|e| !outside.contains(&e.key_span)) {
             match object.key(key) {
                 Some(known) => {
                     let deduplicated = matches!(known.merge, Merge::Unique(_) | Merge::Values);
@@ -76,25 +83,75 @@ impl Checker<'_> {
                 }
                 None if object.extensions && key.starts_with("x-") => {}
                 None => {
-                    let mut fault = unknown_key(key, *key_span, object, at);
+                    let entry = Entry { key: key.clone(), key_span: *key_span, value: value.clone() };
+                    let mut fault = mistakes::unknown_key(&entry, map, object, &at.path());
                     // Where the reference never looks, files may have any key.
                     if OVERLOOKED.contains(&object.what) {
                         fault.severity = Severity::Warning;
                     }
-                    self.diagnostics.push(fault);
+                    let once = fault.code == "blank-after-colon" && self.diagnostics.last().is_some_and(|d| d.span == fault.span);
+                    if !once {
+                        self.diagnostics.push(fault);
+                    }
                 }
             }
         }
     }
 
+    /// Keys that stand beside the key that they belong below, because they are not indented: reported once for each such
+    /// key. `belongs` tells whether the second entry can only be part of the first, which is empty, where other such
+    /// entries have begun or not. Returns the places of all of them.
+    fn unindented(&mut self, map: &Mapping, belongs: &dyn Fn(&Entry, &Entry, bool) -> bool) -> Vec<Span> {
+        let mut found = Vec::new();
+        let mut owner: Option<&Entry> = None;
+        for entry in map {
+            match owner {
+                Some(empty) if belongs(empty, entry, found.contains(&empty.key_span)) => {
+                    if !found.contains(&empty.key_span) {
+                        found.push(empty.key_span);
+                        self.diagnostics.push(
+                            Diagnostic::error("not-indented", format!("`{}` is not indented below `{}`", entry.key, empty.key))
+                                .at(entry.key_span)
+                                .related(empty.key_span, "this is left empty")
+                                .help(format!("indent it, and all that belongs to `{}`, by 2 more spaces", empty.key)),
+                        );
+                    }
+                    found.push(entry.key_span);
+                }
+                _ => owner = (entry.value.value == Value::Null && entry.value.span == entry.key_span).then_some(entry),
+            }
+        }
+        found
+    }
+
     fn map(&mut self, map: &Mapping, of: &MapOf, at: &Trail<'_>) {
-        for Entry { key, key_span, value } in map {
-            if let Some(allowed) = bad_name(key, of.names) {
-                self.diagnostics.push(
-                    Diagnostic::error("bad-name", format!("{key:?} can't be a name {}", at.inside()))
-                        .at(*key_span)
-                        .help(format!("use {allowed} only")),
-                );
+        let service = matches!(of.value, Shape::Object(object) if std::ptr::eq(*object, &raw const SERVICE));
+        let outside = match of.names {
+            Names::Any | Names::NotEmpty => Vec::new(),
+            Names::Resource => self.unindented(map, &|_, below, _| {
+                let scalar = !matches!(below.value.value, Value::Map(_) | Value::Null);
+                may_hold(of.value, below) && (scalar || service && !mistakes::looks_like_service(&below.value))
+            }),
+        };
+        let mut before: Option<&Entry> = None;
+        for entry in map.iter().filter(|e| !outside.contains(&e.key_span)) {
+            let Entry { key, key_span, value } = entry;
+            if service && let Some(fault) = misplaced(entry, before) {
+                self.diagnostics.push(fault);
+                continue;
+            }
+            before = Some(entry);
+            if bad_name(key, of.names) {
+                let cure: String = key.trim().chars().map(|c| if is_name(c) { c } else { '-' }).collect();
+                let help = match key.contains('$') {
+                    _ if key.is_empty() => "write the name in front of the colon".to_owned(),
+                    true => "write the name itself: variables are not replaced in keys".to_owned(),
+                    false if cure.contains(|c: char| c.is_ascii_alphanumeric()) => {
+                        format!("names are made of letters, digits, `.`, `_` and `-`: `{cure}`")
+                    }
+                    false => "names are made of letters, digits, `.`, `_` and `-`".to_owned(),
+                };
+                self.diagnostics.push(Diagnostic::error("bad-name", format!("{key:?} can't be a name {}", at.inside())).at(*key_span).help(help));
                 continue;
             }
             self.value(value, of.value, &at.key(key), false);
@@ -121,7 +178,15 @@ impl Checker<'_> {
                         return;
                     }
                     (Some(_), None) => return,
-                    (None, _) => (format!("must be a boolean, not {:?}", text()), "write `true` or `false`".to_owned()),
+                    (None, _) => {
+                        let help = match &*text() {
+                            "1" => "write `true`".to_owned(),
+                            "0" => "write `false`".to_owned(),
+                            text => did_you_mean(text, ["true", "false"])
+                                .map_or_else(|| "write `true` or `false`".to_owned(), |near| format!("write `{near}`")),
+                        };
+                        (format!("must be a boolean, not {:?}", text()), help)
+                    }
                 }
             }
             Format::Int(min, max) => match scalar::integer(node) {
@@ -146,12 +211,20 @@ impl Checker<'_> {
             },
             Format::Duration => match scalar::duration(node) {
                 Ok(_) => return,
-                Err(fault) => (format!("must be a duration: {fault}"), "write it like `1m30s`; the units are ms, s, m, h, d, w".to_owned()),
+                Err(fault) => {
+                    let help = mistakes::duration(&text())
+                        .map_or_else(|| "write it like `1m30s`; the units are ms, s, m, h, d, w".to_owned(), |meant| format!("write `{meant}`"));
+                    (format!("must be a duration: {fault}"), help)
+                }
             },
             Format::Bytes(min) => match scalar::bytes(node) {
                 Ok(size) if size.0 >= min => return,
                 Ok(_) => (format!("must be at least {min} bytes, not {}", text()), "write it like `512m`; the units are b, k, m, g".to_owned()),
-                Err(fault) => (format!("must be a size: {fault}"), "write it like `512m`; the units are b, k, m, g".to_owned()),
+                Err(fault) => {
+                    let help = mistakes::size(&text())
+                        .map_or_else(|| "write it like `512m`; the units are b, k, m, g".to_owned(), |meant| format!("write `{meant}`"));
+                    (format!("must be a size: {fault}"), help)
+                }
             },
             Format::Mode => match scalar::mode(node) {
                 Some(_) => return,
@@ -171,44 +244,199 @@ impl Checker<'_> {
                     return;
                 }
                 let help = did_you_mean(&text, words.iter().copied())
-                    .map_or_else(|| format!("write one of {}", quoted(words)), |near| format!("did you mean `{near}`?"));
-                (format!("must be {}, not {text:?}", if words.len() == 1 { quoted(words) } else { format!("one of {}", quoted(words)) }), help)
+                    .map_or_else(|| format!("write {}", choice(words)), |near| format!("did you mean `{near}`?"));
+                (format!("must be {}, not {text:?}", choice(words)), help)
             }
             Format::Name(allowed, which) => {
                 if allowed(&text()) {
                     return;
                 }
-                (format!("can't be {:?}", text()), format!("write {which}"))
+                let words = which.split('`').skip(1).step_by(2).filter(|w| w.len() > 1);
+                let help = did_you_mean(&text(), words).map_or_else(|| format!("write {which}"), |near| format!("did you mean `{near}`?"));
+                (format!("can't be {:?}", text()), help)
             }
         };
-        self.diagnostics.push(Diagnostic::error("bad-value", format!("{} {wrong}", at.name())).at(node.span).help(help));
+        let text = text();
+        let help = match (mistakes::without_end(&text), mistakes::without_typographic_quotes(&text)) {
+            (Some((shorter, end)), _) => format!("write `{shorter}`: YAML needs no {end} at the end of a line"),
+            (_, Some(plain)) => format!("write `{plain}`: typographic quotes are part of the text"),
+            _ => help,
+        };
+        let fault = Diagnostic::error("bad-value", format!("{} {wrong}", at.name())).at(node.span).help(help);
+        self.diagnostics.push(substituted(fault, node, &text, self.sources));
     }
 
     fn wrong_kind(&mut self, node: &Node, shape: &Shape, at: &Trail<'_>) {
-        let (message, help) = match &node.value {
-            Value::Null => (format!("{} is empty; it must be {}", at.name(), describe(shape)), "give it a value, or take the key out".to_owned()),
-            Value::Time(text) => (format!("{} must be {}, not a date", at.name(), describe(shape)), format!("put it in quotes: `\"{text}\"`")),
-            value => {
-                let help = match (value, shape) {
-                    (Value::Map(_), Shape::List(_)) => "put `- ` in front of each item".to_owned(),
-                    (Value::Int(n), Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
-                    (Value::String(_) | Value::Int(_), shape) if takes(shape, &Node::new(node.span, Value::Seq(Vec::new()))) => {
-                        format!("write it as a list: `[{}]`", scalar::text(node).unwrap_or_default())
-                    }
-                    (Value::Int(_) | Value::Uint(_) | Value::Float(_) | Value::Bool(_), _) if accepts(shape, Kinds::STRING) => {
-                        format!("put it in quotes: `\"{}\"`", scalar::text(node).unwrap_or_default())
-                    }
-                    (Value::String(s), Shape::Object(_) | Shape::Map(_)) if s.contains(':') && !s.contains(": ") => {
-                        format!("put a blank after the colon: `{}`", s.replacen(':', ": ", 1))
-                    }
-                    (Value::Seq(_), Shape::Object(_) | Shape::Map(_)) => "write `key: value` lines without `- ` in front".to_owned(),
-                    _ => format!("write {}", describe(shape)),
-                };
-                (format!("{} must be {}, not {}", at.name(), describe(shape), value.kind()), help)
-            }
+        let wanted = describe(shape);
+        let message = match &node.value {
+            Value::Null => format!("{} is empty; it must be {wanted}", at.name()),
+            value => format!("{} must be {wanted}, not {}", at.name(), value.kind()),
         };
+        let help = self.cure(node, shape, at);
         self.diagnostics.push(Diagnostic::error("wrong-type", message).at(node.span).help(help));
     }
+
+    /// What to write instead of a value of the wrong kind.
+    fn cure(&self, node: &Node, shape: &Shape, at: &Trail<'_>) -> String {
+        let path = at.path();
+        let key = path.last_key().unwrap_or_default();
+        let item = matches!(path.0.last(), Some(Segment::Index(_)));
+        let written = self.sources.text(node.span);
+        let text = scalar::text(node).map(|t| if written.is_empty() || written.contains(['\n', '"', '\'']) { t } else { written.to_owned() });
+        let object = object_of(shape);
+        let is = |static_: *const Object| object.is_some_and(|o| std::ptr::eq(o, static_));
+        match (&node.value, text) {
+            (Value::Null, _) if is(&raw const SERVICE) => "write `image: …` below it, indented by 2 more spaces".to_owned(),
+            (Value::Null, _) if item => "write something behind the dash, or take the line out".to_owned(),
+            (Value::Null, _) => "give it a value, or take the key out".to_owned(),
+            (Value::Time(text), _) => format!("put it in quotes: `\"{text}\"`"),
+            (Value::Map(_), _) if item && written.starts_with("<<") => "take the dashes of this list away: a merge key goes into mappings".to_owned(),
+            (Value::Map(map), _) if item && accepts(shape, Kinds::STRING) => mistakes::mapping_for_item(map, &path),
+            (Value::Map(map), _) if list_of(shape).is_some() => map_for_list(map, key),
+            (Value::Map(_), _) => format!("write {}", describe(shape)),
+            (Value::Seq(items), _) => list_for_other(items, shape, key, object),
+            (Value::Int(n), _) if matches!(shape, Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
+            (Value::Int(n @ (0 | 1)), _) if accepts(shape, Kinds::BOOL) => format!("write `{}`", *n == 1),
+            (Value::Float(_), _) if accepts(shape, Kinds::INT) => "write a whole number".to_owned(),
+            _ if key == "version" => "take the line out: `version` means nothing any more".to_owned(),
+            (Value::String(_), Some(text)) if text.starts_with('-') && text.len() > 1 && list_of(shape).is_some() => {
+                let first = text[1..].split(" -").next().unwrap_or_default();
+                format!("put a blank behind each dash: `- {first}`")
+            }
+            (_, Some(text)) => scalar_for_other(&text, shape, key, object),
+            (_, None) => format!("write {}", describe(shape)),
+        }
+    }
+}
+
+/// What to write instead of a mapping where a list is wanted.
+fn map_for_list(map: &Mapping, key: &str) -> String {
+    let first = map.iter().next().and_then(|e| Some((e.key.as_str(), scalar::text(&e.value)?)));
+    match (key, first) {
+        ("ports", Some((host, container))) => format!("write `- \"{host}:{container}\"`, a line for each"),
+        ("volumes" | "devices", Some((source, target))) => format!("write `- {source}:{target}`, a line for each"),
+        (_, Some((name, text))) if text.is_empty() => format!("write `- {name}`, a line for each"),
+        _ => "put `- ` in front of the first key of each item".to_owned(),
+    }
+}
+
+/// What to write instead of a list where something else is wanted.
+fn list_for_other(items: &[Node], shape: &Shape, key: &str, object: Option<&Object>) -> String {
+    let inner = object.and_then(mistakes::inner_key);
+    match (items, shape) {
+        ([one], _) if accepts(shape, Kinds::STRING) && scalar::text(one).is_some() => {
+            format!("write it alone, without brackets or dash: `{}`", quoted(&scalar::text(one).unwrap_or_default()))
+        }
+        (_, Shape::Object(_)) if inner == Some("test") => format!("write `{key}: {{test: […]}}`"),
+        ([first, ..], Shape::Map(of)) => match (first.get("name").and_then(scalar::text), first.as_map().and_then(|m| m.iter().next())) {
+            (Some(name), _) => format!("write the name as the key, and the rest below it: `{name}:`"),
+            (None, Some(entry)) => format!("take the dashes of this list away: `{}:`", entry.key),
+            (None, None) if takes_null(of.value) => {
+                format!("write each name with a colon and without a dash: `{}:`", scalar::text(first).unwrap_or_default())
+            }
+            (None, None) => "write `key: value` lines without dashes".to_owned(),
+        },
+        (_, Shape::Object(_) | Shape::Map(_)) => "write `key: value` lines without dashes".to_owned(),
+        _ => format!("write {}", describe(shape)),
+    }
+}
+
+/// What to write instead of a scalar where something else is wanted.
+fn scalar_for_other(text: &str, shape: &Shape, key: &str, object: Option<&Object>) -> String {
+    let lists = list_of(shape);
+    let glued = text.split_once(':').filter(|(k, v)| {
+        let known = object.is_some_and(|o| o.key(k).is_some());
+        known && !v.is_empty() && !v.starts_with([' ', '/'])
+    });
+    let pair = text.split_once('=').filter(|_| matches!(shape, Shape::Map(_) | Shape::Either(_)) && is_map(shape));
+    match (lists, object) {
+        (_, Some(_)) if glued.is_some() => glued.map_or_else(String::new, |(k, v)| format!("put a blank behind the colon: `{k}: {v}`")),
+        _ if pair.is_some() => pair.map_or_else(String::new, |(k, v)| format!("write `{k}: {}` on a line of its own below", quoted(v))),
+        (Some(List { item, .. }), _) if accepts(item, Kinds::STRING) => format!("write it as a list: `[{}]`", quoted(text)),
+        (Some(List { item, .. }), _) => match object_of(item).and_then(mistakes::inner_key) {
+            Some(inner) => format!("write it as a list: `[{{{inner}: {}}}]`", quoted(text)),
+            None => "write it as a list".to_owned(),
+        },
+        (None, _) if accepts(shape, Kinds::STRING) => format!("put it in quotes: `\"{text}\"`"),
+        (None, Some(object)) => match (object.what, mistakes::inner_key(object)) {
+            ("a volume", _) if text.starts_with(['.', '/', '~']) => {
+                format!("a folder of the host needs no volume: write `{text}:/path` in the service, and take this line out")
+            }
+            (_, Some(inner)) => format!("write `{key}: {{{inner}: {}}}`", quoted(text)),
+            _ => format!("write {}", describe(shape)),
+        },
+        (None, None) => format!("write {}", describe(shape)),
+    }
+}
+
+/// A value that holds variables is shown with theirs in place.
+pub(super) fn substituted(fault: Diagnostic, node: &Node, text: &str, sources: &SourceMap) -> Diagnostic {
+    let written = sources.text(node.span);
+    if written.contains('$') && !text.contains('$') { fault.label(format!("with its variables: {text:?}")) } else { fault }
+}
+
+/// A section of the top level, or a key of a service, where the services are named.
+fn misplaced(entry: &Entry, before: Option<&Entry>) -> Option<Diagnostic> {
+    let Entry { key, key_span, value } = entry;
+    let own = value.as_map().is_some_and(|map| map.is_empty() || map.iter().any(|e| SERVICE.key(&e.key).is_some() || e.key.starts_with("x-")));
+    if own {
+        return None;
+    }
+    let section = ROOT.key(key).is_some() && !matches!(key.as_str(), "name" | "version" | "services");
+    if section && matches!(value.value, Value::Map(_) | Value::Null) {
+        let message = format!("`{key}` is a section of its own, and stands among the services");
+        return Some(
+            Diagnostic::error("wrong-level", message)
+                .at(*key_span)
+                .help(format!("write `{key}:` without indentation, and what belongs to it 2 spaces less")),
+        );
+    }
+    let known = SERVICE.key(key).is_some() && value.value != Value::Null;
+    known.then(|| {
+        let help = match before {
+            Some(before) => format!("indent it by 2 more spaces, so that it stands below `{}:`", before.key),
+            None => "put it below the name of its service".to_owned(),
+        };
+        Diagnostic::error("wrong-level", format!("`{key}` is a key of a service, and stands where services are named")).at(*key_span).help(help)
+    })
+}
+
+/// Whether `entry` can be a part of what has the shape.
+fn may_hold(shape: &Shape, entry: &Entry) -> bool {
+    match shape {
+        Shape::Object(object) => object.key(&entry.key).is_some(),
+        Shape::Map(of) => matches!(of.names, Names::Resource) && matches!(entry.value.value, Value::Map(_) | Value::Null),
+        Shape::Either(shapes) => shapes.iter().any(|s| may_hold(s, entry)),
+        _ => false,
+    }
+}
+
+fn object_of(shape: &Shape) -> Option<&'static Object> {
+    match shape {
+        Shape::Object(object) => Some(object),
+        Shape::Either(shapes) => shapes.iter().find_map(object_of),
+        _ => None,
+    }
+}
+
+fn list_of(shape: &Shape) -> Option<&List> {
+    match shape {
+        Shape::List(list) => Some(list),
+        Shape::Either(shapes) => shapes.iter().find_map(list_of),
+        _ => None,
+    }
+}
+
+fn is_map(shape: &Shape) -> bool {
+    match shape {
+        Shape::Map(_) => true,
+        Shape::Either(shapes) => shapes.iter().any(is_map),
+        _ => false,
+    }
+}
+
+fn takes_null(shape: &Shape) -> bool {
+    matches!(shape, Shape::Null) || matches!(shape, Shape::Either(shapes) if shapes.iter().any(takes_null))
 }
 
 /// Keys of the table that must be there and aren't, in the merged document.
@@ -216,11 +444,19 @@ pub(super) fn required(node: &Node, shape: &Shape, place: Span, at: &Trail<'_>, 
     match (shape, &node.value) {
         (Shape::Either(shapes), _) => shapes.iter().filter(|s| takes(s, node)).for_each(|s| required(node, s, place, at, diagnostics)),
         (Shape::Object(object), Value::Map(map)) => {
-            for missing in object.required.iter().filter(|r| !map.contains(r)) {
-                diagnostics.push(Diagnostic::error("missing-key", format!("{} lacks the key `{missing}`", at.name())).at(place).help(format!(
-                    "add `{missing}: …`{}",
-                    object.key(missing).map_or_else(String::new, |k| format!(" ({})", k.doc.trim_end_matches('.')))
-                )));
+            // An unknown key may well be the missing one, misspelt.
+            let odd = map.iter().any(|e| object.key(&e.key).is_none() && !e.key.starts_with("x-"));
+            let missing: Vec<&str> = object.required.iter().copied().filter(|r| !odd && !map.contains(r)).collect();
+            if !missing.is_empty() {
+                let keys = if missing.len() == 1 { "key" } else { "keys" };
+                let message = format!("{} lacks the {keys} {}", at.name(), list_of_words(&missing, "and"));
+                let cure = |name: &&str| match object.key(name).map(|k| (k.shape, k.doc)) {
+                    Some((Shape::Scalar(Scalar { format: Format::OneOf([first, ..]), .. }), _)) => format!("`{name}: {first}`"),
+                    Some((_, doc)) => format!("`{name}: …` ({})", lower_first(doc.trim_end_matches('.'))),
+                    None => format!("`{name}: …`"),
+                };
+                let cures: Vec<String> = missing.iter().map(cure).collect();
+                diagnostics.push(Diagnostic::error("missing-key", message).at(place).help(format!("add {}", cures.join(", and "))));
             }
             for entry in map {
                 if let Some(key) = object.key(&entry.key) {
@@ -283,11 +519,11 @@ pub(super) fn describe(shape: &Shape) -> String {
                         _ => "a string",
                     });
                 }
+                if kinds.has(Kinds::INT) {
+                    words.push(if kinds.has(Kinds::NUMBER) { "a number" } else { "a whole number" });
+                }
                 if kinds.has(Kinds::BOOL) {
                     words.push("a boolean");
-                }
-                if kinds.has(Kinds::INT) {
-                    words.push("a number");
                 }
             }
         }
@@ -295,7 +531,33 @@ pub(super) fn describe(shape: &Shape) -> String {
     let mut words = Vec::new();
     collect(shape, &mut words);
     words.dedup();
-    words.join(" or ")
+    joined(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>(), "or")
+}
+
+/// `a, b or c`
+fn joined(words: &[String], last: &str) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [rest @ .., end] => format!("{} {last} {end}", rest.join(", ")),
+    }
+}
+
+fn list_of_words(words: &[&str], last: &str) -> String {
+    joined(&words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>(), last)
+}
+
+fn choice(words: &[&str]) -> String {
+    list_of_words(words, "or")
+}
+
+/// With a small letter in front, unless the word is an abbreviation.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
 }
 
 fn bounds(min: i64, max: i64) -> String {
@@ -306,49 +568,14 @@ fn bounds(min: i64, max: i64) -> String {
     }
 }
 
-fn quoted(words: &[&str]) -> String {
-    words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// What names may be made of, if `name` isn't.
-fn bad_name(name: &str, names: Names) -> Option<&'static str> {
-    let fits = match names {
-        Names::Any => true,
-        Names::NotEmpty => !name.is_empty(),
-        Names::Resource => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')),
-    };
-    (!fits).then_some(if names == Names::NotEmpty { "one character or more" } else { "letters, digits, `.`, `_` and `-`" })
+/// Whether `name` holds what names can't.
+fn bad_name(name: &str, names: Names) -> bool {
+    names != Names::Any && name.is_empty() || names == Names::Resource && !name.chars().all(is_name)
 }
 
 /// Objects in which the reference takes any key.
 const OVERLOOKED: [&str; 3] = ["external", "extends", "an entry of include"];
 
-/// Keys that once were, or that many people write, and where they went.
-const MOVED: [(&str, &str, &str); 9] = [
-    ("a service", "net", "write `network_mode`"),
-    ("a service", "log_driver", "write `logging: {driver: …}`"),
-    ("a service", "log_opt", "write `logging: {options: …}`"),
-    ("a service", "dockerfile", "write `build: {dockerfile: …}`"),
-    ("a service", "volume_driver", "write `driver` at the volume, at the top level"),
-    ("a service", "env", "write `environment`"),
-    ("a service", "name", "write `container_name`, or change the key of the service"),
-    ("a service", "replicas", "write `deploy: {replicas: …}` or `scale`"),
-    ("a service", "resources", "write `deploy: {resources: …}`"),
-];
-
-fn unknown_key(key: &str, span: Span, object: &Object, at: &Trail<'_>) -> Diagnostic {
-    let help = match MOVED.iter().find(|(what, name, _)| *what == object.what && *name == key) {
-        Some((_, _, help)) => (*help).to_owned(),
-        None => match did_you_mean(key, object.keys.iter().map(|k| k.name)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if object.keys.len() <= 12 => {
-                format!("the keys of {} are {}", object.what, quoted(&object.keys.iter().map(|k| k.name).collect::<Vec<_>>()))
-            }
-            None => "take it out; a key of your own must begin with `x-`".to_owned(),
-        },
-    };
-    Diagnostic::error("unknown-key", format!("unknown key `{key}` {}", at.inside()))
-        .at(span)
-        .label(format!("not a key of {}", object.what))
-        .help(help)
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }

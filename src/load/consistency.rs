@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 /// Faults of the enabled services and of the resources. Of `faulty` services no more is judged than stands by itself; what
 /// hangs on an `unknown` scalar is not judged at all.
-pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str) -> bool, unknown: &Unknown) -> Vec<Diagnostic> {
+pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str, &str) -> bool, unknown: &Unknown) -> Vec<Diagnostic> {
     let mut check = Check { project, places, unknown, faults: Vec::new() };
     for service in project.services.values() {
         let at = KeyPath::of(["services", service.name.as_str()]);
-        let whole = !faulty(&service.name);
+        let whole = !faulty("services", &service.name);
         if whole {
             check.image(service, &at);
             check.targets(service, &at);
@@ -22,7 +22,7 @@ pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str
         check.numbers(service, &at);
     }
     check.container_names();
-    check.resources();
+    check.resources(faulty);
     let known = |d: &Diagnostic| !d.span.iter().chain(d.related.iter().map(|(span, _)| span)).any(|span| unknown.holds(*span));
     check.faults.retain(known);
     check.faults
@@ -287,7 +287,7 @@ impl Check<'_> {
         node.is_some_and(|node| self.unknown.inside(node))
     }
 
-    fn resources(&mut self) {
+    fn resources(&mut self, faulty: &dyn Fn(&str, &str) -> bool) {
         for (key, volume) in self.project.volumes.iter().filter(|(_, v)| v.external) {
             let at = KeyPath::of(["volumes", key.as_str()]);
             for (said, name) in
@@ -313,7 +313,7 @@ impl Check<'_> {
                 let place = self.places.key(&first);
                 let message = format!("`{at}` has both `{}` and `{}`", said[0], said[1]);
                 self.fault("conflict", &second, message, "take one of them out").related.extend(place.map(|s| (s, "the other one".to_owned())));
-            } else if said.is_empty() && !elsewhere && !self.is_unknown(&[section, key]) {
+            } else if said.is_empty() && !elsewhere && !faulty(section, key) && !self.is_unknown(&[section, key]) {
                 self.fault("missing-key", &at, format!("`{at}` doesn't say where it comes from"), format!("add one of {all}, or `external: true`"));
             }
         }

@@ -1,10 +1,11 @@
 //! Which files, which directory, which environment, which name.
 
 use super::dotenv;
+use super::read::{Strictness, read, words};
 use super::remote::Remote;
 use super::request::Request;
 use super::trace::Setting;
-use crate::diag::{Diagnostic, SourceMap};
+use crate::diag::{Diagnostic, SourceMap, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
@@ -219,7 +220,7 @@ fn read_default(
     }
     let name = path.strip_prefix(&request.cwd).unwrap_or(&path).display().to_string();
     read.push(path.clone());
-    let file = read_env(&name, &path, sources, environment, diagnostics);
+    let file = read_env(&name, &path, None, sources, environment, diagnostics);
     for setting in &file {
         environment.entry(setting.name.clone()).or_insert_with(|| setting.value.clone());
     }
@@ -244,7 +245,7 @@ fn read_asked(
         }
         let mut known = found.clone();
         known.extend(request.environment.clone());
-        let file = read_env(name, path, sources, &known, diagnostics);
+        let file = read_env(name, path, None, sources, &known, diagnostics);
         found.extend(file.iter().map(|s| (s.name.clone(), s.value.clone())));
         settings.splice(0..0, file);
     }
@@ -258,18 +259,12 @@ fn read_asked(
 pub(super) fn read_env(
     name: &str,
     path: &Path,
+    named_at: Option<Span>,
     sources: &mut SourceMap,
     known: &BTreeMap<String, String>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Setting> {
-    let text = match read_text(name, path) {
-        Ok(text) => text,
-        Err(fault) => {
-            diagnostics.push(*fault);
-            return Vec::new();
-        }
-    };
-    let source = sources.add(name, text.as_str());
+    let Some((source, text)) = read(name, path, named_at, Strictness::Lenient, sources, diagnostics) else { return Vec::new() };
     let lookup = |key: &str| known.get(key).cloned();
     dotenv::parse(source, &text, &lookup, diagnostics)
         .into_iter()
@@ -278,44 +273,6 @@ pub(super) fn read_env(
             Some(Setting { name, value, key_span: v.key_span, span: v.span, earlier: v.earlier })
         })
         .collect()
-}
-
-/// The text of a file, without byte order mark, or why it can't be had.
-pub(super) fn read_text(name: &str, path: &Path) -> Result<String, Box<Diagnostic>> {
-    let fault = |what: String, help: &str| Err(Box::new(Diagnostic::error("unreadable-file", what).help(help.to_owned())));
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let help = match error.kind() {
-                ErrorKind::NotFound => format!("looked for {}", path.display()),
-                ErrorKind::PermissionDenied => "run as a user who may read it".to_owned(),
-                ErrorKind::IsADirectory => "name a file in it".to_owned(),
-                _ => format!("look at {}", path.display()),
-            };
-            let code = if error.kind() == ErrorKind::NotFound { "no-such-file" } else { "unreadable-file" };
-            return Err(Box::new(Diagnostic::error(code, format!("{name} can't be read: {}", words(&error))).help(help)));
-        }
-    };
-    if bytes.len() > u32::MAX as usize {
-        return fault(format!("{name} is larger than 4 GiB"), "split it");
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(crate::yaml::strip_bom(&text).to_owned()),
-        Err(error) => {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-            fault(format!("{name} is not UTF-8 (line {line})"), "save it as UTF-8")
-        }
-    }
-}
-
-/// An error of the system in plain words, without its number.
-fn words(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::IsADirectory => "it is a directory".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 /// `~` and `~/…` with the home of the environment; anything else as it is.

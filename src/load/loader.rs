@@ -6,7 +6,9 @@ use super::find::{self, File, absolute};
 use super::interpolate::{self, Variable};
 use super::keys::{Form, Merge, ROOT, SERVICE, Shape};
 use super::merge::{Merger, bury, unify};
+use super::mistakes;
 use super::paths::{Paths, map_mut};
+use super::read::{self, Strictness};
 use super::request::Request;
 use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
 use super::trail::Trail;
@@ -30,6 +32,12 @@ pub(super) struct Loader<'r> {
     pub borrowed: BTreeMap<String, String>,
     /// Scalars with faulty expressions.
     pub unknown: Unknown,
+    /// Some text could not be read, or not as a whole: what is missing may stand there.
+    pub incomplete: bool,
+    /// Services that don't get what they extend, for a reason that is told.
+    pub unextended: BTreeSet<String>,
+    /// Places of the `extends` of each cycle that is told.
+    cycles: BTreeSet<BTreeSet<Span>>,
     /// Documents of files that were read, as written.
     read: BTreeMap<PathBuf, Vec<Node>>,
     /// What was met on the way, if that is wanted.
@@ -73,6 +81,9 @@ impl<'r> Loader<'r> {
             variables: BTreeMap::new(),
             borrowed: BTreeMap::new(),
             unknown: Unknown::default(),
+            incomplete: false,
+            unextended: BTreeSet::new(),
+            cycles: BTreeSet::new(),
             read: BTreeMap::new(),
             trace: request.trace.then(|| Trace { shell: request.environment.clone(), ..Trace::default() }),
             wanted: BTreeSet::new(),
@@ -93,31 +104,43 @@ impl<'r> Loader<'r> {
             return documents.clone();
         }
         let text = match &file.path {
-            Some(path) => find::read_text(&file.name, path).map_err(|fault| Box::new(fault.at_opt(named_at))),
-            None => Ok(yaml::strip_bom(self.request.stdin.as_deref().unwrap_or_default()).to_owned()),
+            Some(path) => read::read(&file.name, path, named_at, Strictness::Strict, &mut self.sources, &mut self.diagnostics),
+            None => {
+                let text = yaml::strip_bom(self.request.stdin.as_deref().unwrap_or_default()).to_owned();
+                Some((self.sources.add(&*file.name, text.as_str()), text))
+            }
         };
-        let documents = match text {
-            Ok(text) => {
-                let source = self.sources.add(&*file.name, text.as_str());
+        let mut documents = Vec::new();
+        match text {
+            Some((source, text)) => {
                 let parsed = yaml::parse(source, &text);
-                if parsed.documents.is_empty() && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
+                if parsed.documents.iter().all(|d| d.value == Value::Null) && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
                     self.diagnostics.push(
                         Diagnostic::error("empty-file", format!("{} is empty", file.name))
                             .at(Span::new(source, 0, 0))
                             .help("describe at least one service under `services:`"),
                     );
+                    self.incomplete = true;
                 }
+                let lost = |d: &Diagnostic| matches!(d.code, "yaml-syntax" | "template" | "nesting-limit" | "alias-limit");
+                self.incomplete |= parsed.diagnostics.iter().any(lost);
                 self.diagnostics.extend(parsed.diagnostics);
                 if let Some(trace) = &mut self.trace {
                     trace.hidden.extend(parsed.hidden.into_iter().map(|(by, key, value)| Hidden { by, key, value, in_list: false }));
                 }
-                parsed.documents
+                for document in parsed.documents {
+                    match mistakes::odd_indentation(&document) {
+                        Some(fault) => {
+                            self.diagnostics.push(fault);
+                            self.incomplete = true;
+                        }
+                        None if document.value == Value::Null => {}
+                        None => documents.push(document),
+                    }
+                }
             }
-            Err(fault) => {
-                self.diagnostics.push(*fault);
-                Vec::new()
-            }
-        };
+            None => self.incomplete = true,
+        }
         self.read.insert(key, documents.clone());
         documents
     }
@@ -167,7 +190,9 @@ impl<'r> Loader<'r> {
         }
         self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level);
         let Value::Map(map) = &mut node.value else { return None };
-        if let Some(version) = map.remove("version") {
+        if let Some(version) = map.remove("version")
+            && version.value.as_str().is_some()
+        {
             self.diagnostics.push(
                 Diagnostic::warning("obsolete-version", "`version` is obsolete and means nothing").at(version.key_span).help("take the line out"),
             );
@@ -210,7 +235,7 @@ impl<'r> Loader<'r> {
             let unknown = interpolate::interpolate(node, &self.sources, &lookup, &mut self.diagnostics);
             self.unknown.add(unknown);
         }
-        Checker { diagnostics: &mut self.diagnostics, uninterpolated, unknown: &self.unknown }.value(node, shape, at, false);
+        Checker { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, unknown: &self.unknown }.value(node, shape, at, false);
         let mut hidden = Vec::new();
         Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden, unknown: &self.unknown }.value(
             node,
@@ -289,14 +314,10 @@ impl<'r> Loader<'r> {
         for (path, span) in paths {
             let mut known = found.clone();
             known.extend(level.environment.clone());
-            let before = self.diagnostics.len();
             let name = self.shown(&path);
-            let read = find::read_env(&name, &path, &mut self.sources, &known, &mut self.diagnostics);
+            let read = find::read_env(&name, &path, span, &mut self.sources, &known, &mut self.diagnostics);
             found.extend(read.iter().map(|s| (s.name.clone(), s.value.clone())));
             settings.splice(0..0, read);
-            for fault in self.diagnostics.iter_mut().skip(before).filter(|d| d.span.is_none()) {
-                fault.span = span;
-            }
         }
         if let Some(trace) = &mut self.trace {
             trace.environments.push(Environment { of: Some(of), outer: Some(level.number), settings });
@@ -401,6 +422,9 @@ impl<'r> Loader<'r> {
             }
             _ => self.base(&target, span, origin, level, chain),
         };
+        if base.is_none() {
+            self.unextended.insert(chain.first().map_or(name, |(_, first, _)| first).to_owned());
+        }
         chain.pop();
         self.trace_base(&own, chain);
         if let Value::Map(map) = &mut own.value
@@ -453,7 +477,10 @@ impl<'r> Loader<'r> {
                 Diagnostic::error("extends-cycle", format!("the service {target:?} extends itself")).at(span).help("take one of these `extends` out");
             fault.related =
                 chain.iter().skip(from).filter(|(_, _, at)| *at != span).map(|(_, name, at)| (*at, format!("{name:?} extends it"))).collect();
-            self.diagnostics.push(fault);
+            let cycle = chain.iter().skip(from).map(|(_, _, at)| *at).chain([span]).collect();
+            if self.cycles.insert(cycle) {
+                self.diagnostics.push(fault);
+            }
             return None;
         }
         let names = origin.names();

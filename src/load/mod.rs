@@ -27,9 +27,11 @@ pub mod keys;
 mod loader;
 mod lower;
 mod merge;
+mod mistakes;
 mod normalize;
 mod paths;
 mod provenance;
+mod read;
 pub mod remote;
 pub mod render;
 mod request;
@@ -93,7 +95,11 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         trace.environments.push(trace::Environment { settings: std::mem::take(&mut found.settings), ..trace::Environment::default() });
     }
     let root = loader.set(&files, &level);
-    check::required(&root, &Shape::Object(&ROOT), root.span, &Trail::ROOT, &mut loader.diagnostics);
+    // What is missing may stand in what couldn't be read.
+    let whole = !loader.incomplete;
+    if whole {
+        check::required(&root, &Shape::Object(&ROOT), root.span, &Trail::ROOT, &mut loader.diagnostics);
+    }
     let Value::Map(mut top) = root.value else { return Err(failed(loader, false)) };
     if top.is_empty() && !loader.diagnostics.iter().any(Diagnostic::is_error) {
         loader.diagnostics.push(
@@ -131,13 +137,17 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     for service in project.services.values_mut().chain(project.disabled.values_mut()) {
         settle(service, &found.environment);
     }
-    if !request.no_consistency && !request.no_interpolate {
-        let spans = spans_of_services(provenance.root());
-        let errors: Vec<Span> = loader.diagnostics.iter().filter(|d| d.is_error()).filter_map(|d| d.span).collect();
-        let faulty = |service: &str| {
+    if !request.no_consistency && !request.no_interpolate && whole {
+        let spans = spans_of_entries(provenance.root());
+        let found = loader.diagnostics.iter().filter(|d| d.is_error());
+        let errors: Vec<Span> = found.flat_map(|d| d.span.into_iter().chain(d.related.iter().map(|(span, _)| *span))).collect();
+        let faulty = |section: &str, name: &str| {
+            if section == "services" && loader.unextended.contains(name) {
+                return true;
+            }
             // A scalar of which nothing is known is no fault to follow from.
             let mut faults = errors.iter().filter(|e| !loader.unknown.holds(**e));
-            let own = spans.get(service);
+            let own = spans.get(&(section.to_owned(), name.to_owned()));
             own.is_some_and(|own| faults.any(|e| own.get(&e.source).is_some_and(|(start, end)| (*start..=*end).contains(&e.start))))
         };
         let mut faults = consistency::check(&project, &provenance, &faulty, &loader.unknown);
@@ -217,9 +227,34 @@ fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
 /// Findings in the order of their places, each once, and one for each variable that isn't set.
 fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort_by_key(|d| d.span);
+    one_for_each_slip(&mut diagnostics);
     let mut seen = BTreeSet::new();
     diagnostics.retain(|d| seen.insert((d.code, if d.code == "unset-variable" { None } else { d.span }, d.message.clone())));
     diagnostics
+}
+
+/// Takes out the errors that only follow from another at the same place.
+fn one_for_each_slip(diagnostics: &mut Vec<Diagnostic>) {
+    // The lower, the nearer to the cause.
+    let rank = |d: &Diagnostic| match d.code {
+        "blank-after-colon" | "invalid-tag" => 0,
+        "non-string-key" | "merge-key" => 1,
+        "wrong-type" | "bad-value" | "bad-name" | "wrong-level" | "not-indented" => 2,
+        _ => 3,
+    };
+    let covers = |outer: Span, inner: Span| outer.source == inner.source && outer.start <= inner.start && inner.end <= outer.end;
+    let causes: Vec<(Span, usize)> =
+        diagnostics.iter().filter(|d| d.is_error()).filter_map(|d| Some((d.span?, rank(d)))).filter(|(_, r)| *r < 3).collect();
+    diagnostics.retain(|d| {
+        let Some(span) = d.span.filter(|_| d.is_error()) else { return true };
+        let own = rank(d);
+        !causes.iter().any(|(cause, rank)| match (*cause == span, own) {
+            (true, _) => *rank < own,
+            // A list or mapping that can't be one at all: what its keys are doesn't matter.
+            (false, 1) => *rank != 1 && covers(*cause, span),
+            (false, _) => *rank == 0 && covers(*cause, span),
+        })
+    });
 }
 
 /// The name of the project: `--project-name`, `COMPOSE_PROJECT_NAME`, `name:` of the last file that has one, the folder.
@@ -353,8 +388,8 @@ fn drop_unused(project: &mut Project) {
     project.models.retain(|key, _| models.contains(key));
 }
 
-/// First and last byte of every service, in each text that it is written in.
-fn spans_of_services(root: &Node) -> BTreeMap<String, BTreeMap<SourceId, (u32, u32)>> {
+/// First and last byte of every service and resource, by section and name, in each text that it is written in.
+fn spans_of_entries(root: &Node) -> BTreeMap<(String, String), BTreeMap<SourceId, (u32, u32)>> {
     fn grow(span: Span, found: &mut BTreeMap<SourceId, (u32, u32)>) {
         let range = found.entry(span.source).or_insert((span.start, span.end));
         *range = (range.0.min(span.start), range.1.max(span.end));
@@ -370,15 +405,14 @@ fn spans_of_services(root: &Node) -> BTreeMap<String, BTreeMap<SourceId, (u32, u
             _ => {}
         }
     }
-    let services = root.get("services").and_then(Node::as_map);
-    services
-        .into_iter()
-        .flatten()
-        .map(|e| {
+    let sections = root.as_map().into_iter().flatten().filter_map(|section| Some((&section.key, section.value.as_map()?)));
+    sections
+        .flat_map(|(section, entries)| entries.iter().map(move |e| (section, e)))
+        .map(|(section, e)| {
             let mut found = BTreeMap::new();
             grow(e.key_span, &mut found);
             walk(&e.value, &mut found);
-            (e.key.clone(), found)
+            ((section.clone(), e.key.clone()), found)
         })
         .collect()
 }

@@ -3,9 +3,9 @@
 
 use super::canonical::{dependency, entry};
 use super::dotenv;
-use super::find::read_text;
 use super::loader::Loader;
 use super::paths::{items_mut, map_mut};
+use super::read::{Strictness, read};
 use super::scalar;
 use super::short::clean;
 use super::trace::{Layer, Origin};
@@ -338,17 +338,15 @@ impl Loader<'_> {
     /// A file that a service names, as a source of its own.
     fn side_file(&mut self, path: &str, span: Span, what: &str, at: &Trail<'_>) -> Option<(SourceId, String)> {
         let shown = self.shown(Path::new(path));
-        match read_text(&shown, Path::new(path)) {
-            Ok(content) => Some((self.sources.add(&*shown, content.as_str()), content)),
-            Err(fault) => {
-                let help = if what == "env file" { "create it, or say `required: false` beside its `path`" } else { "create it, or take it out" };
-                let mut fault = fault.at(span).label(format!("{what} of {}", at.name()));
-                if fault.code == "no-such-file" {
-                    fault = fault.help(help);
-                }
-                self.diagnostics.push(fault);
-                None
+        let before = self.diagnostics.len();
+        let found = read(&shown, Path::new(path), Some(span), Strictness::Lenient, &mut self.sources, &mut self.diagnostics);
+        let cure = if what == "env file" { "create it, or say `required: false` beside its `path`" } else { "create it, or take it out" };
+        for fault in self.diagnostics.iter_mut().skip(before).filter(|d| d.span == Some(span)) {
+            fault.label = Some(format!("{what} of {}", at.name()));
+            if fault.code == "no-such-file" && !fault.help.as_ref().is_some_and(|h| h.starts_with("did you mean")) {
+                fault.help = Some(cure.to_owned());
             }
         }
+        found
     }
 }

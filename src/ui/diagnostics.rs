@@ -101,6 +101,9 @@ impl Drawer<'_> {
                 diagnostic.related.iter().filter(|(s, _)| s.source == file).map(|(s, what)| (*s, Some(what.clone()), AnnotationKind::Context));
             group = group.element(self.excerpt(file, main.into_iter().chain(others).collect()));
         }
+        if let Some(way) = self.way(diagnostic) {
+            group = group.element(Level::NOTE.message(way));
+        }
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(clean(help)));
         }
@@ -108,6 +111,19 @@ impl Drawer<'_> {
         let mut text = renderer.term_width(self.width.max(40)).render(&[group]);
         text.push_str("\n\n");
         text
+    }
+
+    /// How the file of a finding is reached, if another names it: `mid.yaml is named at compose.yaml:2:5`.
+    fn way(&self, diagnostic: &Diagnostic) -> Option<String> {
+        let mut source = diagnostic.span?.source;
+        // What is shown anyway needs no words.
+        let shown = |span: &Span| diagnostic.related.iter().any(|(related, _)| related.source == span.source);
+        let steps = self.sources.way_to(source).into_iter().take_while(|span| !shown(span)).map(|span| {
+            let name = clean(&self.sources.file(std::mem::replace(&mut source, span.source)).name);
+            format!("{name} is named at {}", clean(&self.sources.place(span)))
+        });
+        let steps: Vec<String> = steps.collect();
+        (!steps.is_empty()).then(|| steps.join(", "))
     }
 
     /// Where no file is at fault there is nothing to excerpt.
@@ -193,6 +209,12 @@ impl Drawer<'_> {
         }
         if let Some(label) = &diagnostic.label {
             object["label"] = json!(label);
+        }
+        if let Some(span) = diagnostic.span
+            && let way = self.sources.way_to(span.source)
+            && !way.is_empty()
+        {
+            object["named_at"] = way.into_iter().map(place).collect();
         }
         if !diagnostic.related.is_empty() {
             object["related"] = diagnostic.related.iter().map(|(span, what)| json!({ "place": place(*span), "what": what })).collect();

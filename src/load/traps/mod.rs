@@ -11,7 +11,7 @@ mod resources;
 mod values;
 mod variables;
 
-use super::{Loaded, spans_of_services};
+use super::{Loaded, spans_of_entries};
 use crate::diag::{Diagnostic, KeyPath, Severity, SourceId, Span, did_you_mean};
 use crate::model::Service;
 use crate::yaml::Node;
@@ -175,10 +175,10 @@ impl Permits {
     fn read(loaded: &Loaded, found: &mut Vec<Diagnostic>) -> Self {
         let root = loaded.provenance.root();
         let mut permits = Self { everywhere: listed(root, found), services: Vec::new() };
-        let mut spans = spans_of_services(root);
+        let mut spans = spans_of_entries(root);
         for entry in root.get("services").and_then(Node::as_map).into_iter().flatten() {
             let codes = listed(&entry.value, found);
-            if let (false, Some(places)) = (codes.is_empty(), spans.remove(&entry.key)) {
+            if let (false, Some(places)) = (codes.is_empty(), spans.remove(&("services".to_owned(), entry.key.clone()))) {
                 permits.services.push((codes, places));
             }
         }
