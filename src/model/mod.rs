@@ -7,6 +7,8 @@
 mod build;
 mod canonical;
 mod deploy;
+mod develop;
+mod mount;
 mod project;
 mod resource;
 mod service;
@@ -16,12 +18,13 @@ pub use canonical::{escape, json, network_json, service_json, volume_json};
 pub use deploy::{
     Deploy, DeployRestartPolicy, DeviceRequest, DiscreteResource, GenericResource, Placement, PlacementPreference, Resource, Resources, UpdateConfig,
 };
+pub use develop::{Develop, Hook, WatchTrigger};
+pub use mount::{BindOptions, FileReference, ImageOptions, Mount, MountType, TmpfsOptions, VolumeOptions};
 pub use project::{Project, Selection};
 pub use resource::{Config, Ipam, IpamPool, Model, Network, Secret, Volume};
 pub use service::{
-    BindOptions, BlkioConfig, Condition, CredentialSpec, Dependency, Develop, DeviceMapping, EnvFile, Extends, FileReference, Healthcheck, Hook,
-    ImageOptions, Logging, Mount, MountType, Port, Provider, Service, ServiceModel, ServiceNetwork, ThrottleDevice, TmpfsOptions, Ulimit,
-    VolumeOptions, WatchTrigger, WeightDevice,
+    BlkioConfig, Condition, CredentialSpec, Dependency, DeviceMapping, EnvFile, Extends, Healthcheck, Logging, Port, Provider, Service, ServiceModel,
+    ServiceNetwork, ThrottleDevice, Ulimit, WeightDevice,
 };
 
 use std::collections::BTreeMap;
