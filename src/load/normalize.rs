@@ -228,6 +228,9 @@ impl Loader<'_> {
         for service in services(root).filter(|s| enabled(&s.key)) {
             let name = service.key.clone();
             let Value::Map(service) = &mut service.value.value else { continue };
+            if let Some(variables) = map_mut(service, "environment") {
+                values(variables, environment);
+            }
             let Some(files) = service.remove("env_file") else { continue };
             let span = files.value.span;
             let own = service.remove("environment");

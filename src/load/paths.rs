@@ -21,6 +21,11 @@ impl Paths<'_> {
         if let Some(services) = map_mut(root, "services") {
             for entry in services.iter_mut() {
                 self.service(&mut entry.value, &Trail::ROOT.key("services").key(&entry.key));
+                if let Value::Map(service) = &mut entry.value.value
+                    && let Some(extends) = map_mut(service, "extends")
+                {
+                    self.at(extends, "file");
+                }
             }
         }
         for section in ["configs", "secrets"] {
@@ -54,9 +59,6 @@ impl Paths<'_> {
             for entry in map_mut(build, "ssh").into_iter().flat_map(Mapping::iter_mut) {
                 self.path(&mut entry.value);
             }
-        }
-        if let Some(extends) = map_mut(service, "extends") {
-            self.at(extends, "file");
         }
         for file in items_mut(service, "env_file") {
             if let Value::Map(map) = &mut file.value {

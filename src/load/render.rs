@@ -191,7 +191,11 @@ fn by_keys(entries: impl Iterator<Item = (String, Value)>) -> Value {
 /// it out goes.
 fn view(value: &mut Value, node: &Node, shape: &Shape) {
     let shape = match shape {
-        Shape::Either(shapes) => shapes.iter().find(|s| takes(s, node)).unwrap_or(&Shape::Any),
+        // A resource without anything is `null` in the file and an object in the model.
+        Shape::Either(shapes) => {
+            let object = |s: &&Shape| value.is_object() && matches!(s, Shape::Object(_));
+            shapes.iter().find(object).or_else(|| shapes.iter().find(|s| takes(s, node))).unwrap_or(&Shape::Any)
+        }
         shape => shape,
     };
     match (shape, value) {
