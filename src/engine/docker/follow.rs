@@ -16,8 +16,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How many chunks are remembered.
 const REMEMBERED: usize = 16 * 1024;
-/// A second.
-const SECOND: i64 = 1_000_000_000;
 
 /// Follows a log to its true end.
 pub async fn follow(engine: &DockerEngine, container: &Target, wanted: &LogQuery) -> Result<Chunks, EngineError> {
@@ -81,7 +79,7 @@ impl Following {
                     Part::Rest => return Ok(None),
                 };
                 self.part = part;
-                let since = since.or(self.wanted.since);
+                let since = since.max(self.wanted.since);
                 let query = LogQuery { follow: part == Part::Coming, since, tail: None, ..self.wanted.clone() };
                 self.now = match open(&self.engine, &self.container, &query).await {
                     Ok(now) => now,
@@ -115,14 +113,19 @@ fn ended(engine: &DockerEngine, container: &Target) -> BoxFuture<'static, ()> {
 struct Told {
     first: Option<Timestamp>,
     last: VecDeque<(Option<Timestamp>, u64)>,
-    /// What is not younger than this and not remembered was told, or not wanted.
+    /// What is as old as this or older, and not remembered, was told or is not wanted, unless it comes after all that
+    /// was told.
     forgotten: Option<Timestamp>,
+    /// How many of that time were told and are forgotten.
+    lost_count: usize,
     /// How often each chunk was told, less how often it has come again.
     left: BTreeMap<(Option<Timestamp>, u64), usize>,
     /// So many chunks are to come again before there are new ones.
     known: usize,
     /// Those that come again may have new ones between them.
     gaps: bool,
+    /// All that was told has come again.
+    passed: bool,
 }
 
 impl Told {
@@ -143,13 +146,12 @@ impl Told {
         if tail {
             self.forgotten = self.forgotten.max(self.first);
         }
-        // Some engines tell whole seconds.
-        let since = self.forgotten.map(|t| Timestamp(if t.0 % SECOND == 0 { t.0 + SECOND } else { t.0 + 1 })).or(self.first);
+        let since = self.forgotten.or(self.first);
         self.left.clear();
         for key in &self.last {
             *self.left.entry(*key).or_default() += 1;
         }
-        (self.known, self.gaps) = (0, true);
+        (self.known, self.gaps, self.passed) = (0, true, false);
         since
     }
 
@@ -161,9 +163,14 @@ impl Told {
     /// Whether a chunk is told for the first time.
     fn is_new(&mut self, chunk: &LogChunk) -> bool {
         let key = (chunk.time, Self::digest(chunk));
+        if self.gaps && self.lost_count > 0 && chunk.time <= self.forgotten {
+            self.lost_count -= 1;
+            return false;
+        }
         if let Some(left) = self.left.get_mut(&key).filter(|left| **left > 0) {
             *left -= 1;
             self.known = self.known.saturating_sub(1);
+            self.passed |= *left == 0 && self.last.back() == Some(&key);
             return false;
         }
         if self.known > 0 {
@@ -172,11 +179,14 @@ impl Told {
             }
             self.known = 0;
         }
-        if self.gaps && self.forgotten.is_some() && chunk.time <= self.forgotten {
-            return false;
+        if self.gaps {
+            return self.passed || self.forgotten.is_none() || chunk.time > self.forgotten;
         }
-        if self.last.len() == REMEMBERED {
-            self.forgotten = self.last.pop_front().and_then(|(time, _)| time).max(self.forgotten);
+        if self.last.len() == REMEMBERED
+            && let Some((time, _)) = self.last.pop_front()
+        {
+            self.lost_count = if time == self.forgotten { self.lost_count + 1 } else { 1 };
+            self.forgotten = time;
         }
         self.first = self.first.or(chunk.time);
         self.last.push_back(key);
@@ -221,6 +231,13 @@ mod tests {
 
     #[test]
     fn after_its_tail_a_log_goes_on() {
+        let mut told = Told::default();
+        let all: Vec<LogChunk> = (0..4).map(|n| chunk(n, 1_000_000_000)).collect();
+        assert!(told.is_new(&all[1]));
+        told.go_on();
+        assert_eq!(all[..3].iter().filter(|c| told.is_new(c)).collect::<Vec<_>>(), [&all[2]]);
+        told.look_again(true);
+        assert_eq!(all.iter().filter(|c| told.is_new(c)).collect::<Vec<_>>(), [&all[3]], "what is older than the tail is not told");
         // Five lines of one second; the last two are the tail, then one more comes, and one of the next second is lost.
         let all: Vec<LogChunk> = [(1, 1), (2, 1), (3, 1), (3, 1), (4, 1), (5, 2), (6, 2)].map(|(n, s)| chunk(n, s * 1_000_000_000)).to_vec();
         let mut told = Told::default();
@@ -228,8 +245,8 @@ mod tests {
         assert_eq!(told.go_on(), all[0].time);
         let coming: Vec<bool> = all[..6].iter().map(|c| told.is_new(c)).collect();
         assert_eq!(coming, [false, false, false, false, true, true]);
-        assert_eq!(told.look_again(true), all[5].time);
-        assert_eq!(all[5..].iter().map(|c| told.is_new(c)).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(told.look_again(true), all[0].time);
+        assert_eq!(all.iter().filter(|c| told.is_new(c)).collect::<Vec<_>>(), [&all[6]]);
     }
 
     #[test]
@@ -237,8 +254,8 @@ mod tests {
         let all: Vec<LogChunk> = (0..40_000).map(|n| chunk(n % 100, (n / 1_000 + 1) * 1_000_000_000)).collect();
         let want: Vec<LogChunk> = all.iter().skip(39_990).cloned().collect();
         assert_eq!(found(&all, |n| n >= 39_990), want);
-        // Nothing that is in doubt is told twice.
-        let one_second: Vec<LogChunk> = (0..40_000).map(|n| chunk(n, 1_000_000_000)).collect();
+        let one_second: Vec<LogChunk> = (0..40_000).map(|n| chunk(n % 3, 1_000_000_000)).collect();
         assert_eq!(found(&one_second, |_| false), []);
+        assert_eq!(found(&one_second, |n| n >= 39_000), one_second[39_000..]);
     }
 }
