@@ -14,10 +14,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// How much is read at once.
-const BUFFER: usize = 64 * 1024;
-/// With less room than this, a new buffer is taken.
-const ROOM: usize = 8 * 1024;
+/// How much is read at once, at first and at most: many logs are read at the same time, and few of them are fast.
+const BUFFER: usize = 8 * 1024;
+const LARGE: usize = 64 * 1024;
 /// An answer's head is no longer.
 const HEAD: usize = 64 * 1024;
 /// It has no more fields.
@@ -36,6 +35,8 @@ pub struct Head {
 pub struct Pieces {
     io: Box<dyn Io>,
     buffer: BytesMut,
+    /// How large the next buffer is.
+    size: usize,
     coding: Coding,
 }
 
@@ -66,7 +67,7 @@ pub async fn exchange(mut io: Box<dyn Io>, method: &Method, target: &str, header
                 continue;
             }
             let coding = Coding::of(&head, target)?;
-            return Ok((head, Pieces { io, buffer, coding }));
+            return Ok((head, Pieces { io, buffer, size: BUFFER, coding }));
         }
         if io.read_buf(&mut buffer).await.map_err(|e| broken(&e))? == 0 {
             return Err(Failure::Lost("the engine closed the connection without an answer".to_owned()));
@@ -134,10 +135,14 @@ impl Stream for Pieces {
             if matches!(this.coding, Coding::End) {
                 return Poll::Ready(None);
             }
-            if this.buffer.capacity() < ROOM {
-                this.buffer.reserve(BUFFER);
+            if this.buffer.capacity() < this.size / 4 {
+                this.buffer.reserve(this.size);
             }
+            let room = this.buffer.capacity();
             let read = ready!(pin!(this.io.read_buf(&mut this.buffer)).poll(cx));
+            if room >= this.size && this.buffer.len() == room {
+                this.size = LARGE.min(this.size * 2);
+            }
             let whole = matches!(this.coding, Coding::UntilClosed);
             match read {
                 Ok(0) => {
