@@ -160,11 +160,13 @@ const FOREIGN: [Foreign; 24] = [
 ];
 
 /// What is at hand for what the corpus wants: images and programs in them, and secrets where it has those of a swarm.
-const STAND_INS: [(&str, &str); 6] = [
+const STAND_INS: [(&str, &str); 8] = [
     ("nopush/podman-compose-test", "busybox"),
     ("dumb-init", "env"),
     ("image: alpine", "image: busybox"),
-    ("image: redis", "image: redis:7"),
+    ("docker.io/library/alpine", "busybox"),
+    ("image: redis\n", "image: redis:7\n"),
+    ("image: postgres\n", "image: postgres:14.2\n"),
     ("type: env", "mode: 0400"),
     ("    external: true", "    file: ./my_secret"),
 ];
