@@ -51,7 +51,7 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
     let about_image = has(&["pull", "manifest", "registry", "repository", "image "]);
     let advice = match finding.code {
         "engine-unreachable" if has(&["went away", "stopped telling"]) => {
-            "what was done until then is still there; when the engine runs again, the same command goes on from it".to_owned()
+            "what was done until then is still there; when the engine runs again, give the same command once more".to_owned()
         }
         "engine-unreachable" | "engine-protocol" if has(&["can't reach the engine", "no container engine", "doesn't answer"]) => {
             match (origin(&finding.message), &facts.address) {
@@ -81,6 +81,28 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
         "engine-refused" if has(&["bind source path does not exist"]) => {
             "create it, or let the engine make an empty folder of it: `create_host_path: true`".to_owned()
         }
+        _ if has(&["can't start container"]) && has(&["exec: "]) && has(&["executable file not found", "no such file or directory"]) => {
+            "the command isn't in the image, or what interprets it isn't: look at `command` and `entrypoint`".to_owned()
+        }
+        _ if has(&["can't start container"]) && has(&["exec: "]) && has(&["permission denied"]) => {
+            "what is to be run has no execute permission, or is a folder: look at `command` and `entrypoint`".to_owned()
+        }
+        _ if has(&["unable to find user", "unable to find group"]) => {
+            "the image doesn't know that name: give a number, or a name that is in the image".to_owned()
+        }
+        _ if has(&["pool overlaps"]) => {
+            "another network has addresses of that range: `docker network ls` lists them; choose another `subnet`".to_owned()
+        }
+        _ if has(&["address pools have been fully subnetted"]) => {
+            "the engine has no addresses left for a new network: `docker network prune` removes networks that nothing uses".to_owned()
+        }
+        "engine-refused" if has(&["could not select device driver"]) => {
+            "the engine has no driver for such devices; for GPUs of NVIDIA it is in their container toolkit".to_owned()
+        }
+        "engine-refused" | "not-found" if has(&["plugin"]) && has(&["not found"]) => {
+            "the engine has no such plugin: `docker plugin ls` lists those that it has".to_owned()
+        }
+        "conflict" if has(&["the container name"]) => "remove or rename the other container, or give the service another `container_name`".to_owned(),
         "engine-refused" if has(&["all ports are allocated"]) => {
             "every host port of the range is taken: make the range wider, or free some".to_owned()
         }
@@ -134,7 +156,9 @@ mod tests {
         assert!(advised(ErrorKind::Unreachable, &at("DOCKER_HOST"), Some("tcp://x:1")).unwrap().contains("DOCKER_HOST is tcp://x:1"));
         assert!(advised(ErrorKind::Unreachable, &at("context prod"), None).unwrap().starts_with("context prod says"));
         assert!(
-            advised(ErrorKind::Unreachable, "the engine went away while it was to start container a", Some("tcp://x:1")).unwrap().contains("goes on")
+            advised(ErrorKind::Unreachable, "the engine went away while it was to start container a", Some("tcp://x:1"))
+                .unwrap()
+                .contains("once more")
         );
         assert!(advised(ErrorKind::Denied, "can't reach the engine at unix:///var/run/docker.sock (the default)", None).unwrap().contains("usermod"));
         assert!(advised(ErrorKind::Denied, "can't reach the engine at unix:///run/podman.sock (--host)", None).unwrap().contains("sudo"));
@@ -143,6 +167,12 @@ mod tests {
         assert!(advised(ErrorKind::Refused, "can't list containers: client version 1.99 is too new", None).unwrap().contains("DOCKER_API_VERSION"));
         assert!(advised(ErrorKind::NotFound, "manifest for nginx:nope not found", None).unwrap().contains("tag"));
         assert!(advised(ErrorKind::NotFound, "no such container: x", None).is_none());
+        let start = |why: &str| format!("can't start container p-web-1: {why}");
+        assert!(
+            advised(ErrorKind::Refused, &start("exec: \"/x\": stat /x: no such file or directory"), None).unwrap().contains("isn't in the image")
+        );
+        assert!(advised(ErrorKind::Refused, &start("exec: \"/etc\": permission denied"), None).unwrap().contains("execute permission"));
+        assert!(advised(ErrorKind::NotFound, "can't create network a: plugin \"x\" not found", None).unwrap().contains("docker plugin ls"));
         assert!(advised(ErrorKind::Refused, "image x can't be pulled: dial tcp: lookup registry on 1.1.1.1: no such host", None).is_some());
     }
 }

@@ -60,6 +60,9 @@ impl Failure {
             text = format!("{text}: {inner}");
             source = inner.source();
         }
+        // The number of an error of the system says no more than its words.
+        let words = text.find(" (os error").map_or(text.len(), |at| at);
+        text.truncate(words);
         Self::Lost(text)
     }
 

@@ -79,8 +79,12 @@ impl<'a> Planner<'a> {
                     self.plan.notes.push(Diagnostic::warning("build-unavailable", what).at_opt(place).help(by_hand));
                 }
             } else if creates && !here && !fetched {
-                let what = format!("image {reference:?} of service {:?} is not here", service.name);
+                let platform = lower::platform(self.project, service);
+                let made_for = platform.as_ref().map(|p| format!(" for platform {p}")).unwrap_or_default();
+                let what = format!("image {reference:?} of service {:?} is not here{made_for}", service.name);
                 let help = match policy {
+                    // It was fetched, and the registry gave another one.
+                    _ if self.options.pulled && platform.is_some() => "take `platform` out, or choose an image that is made for it".to_owned(),
                     PullPolicy::Never => format!("the pull policy is `never`: fetch it by hand (docker pull {reference}), or choose another policy"),
                     _ => format!("fetch it by hand: docker pull {reference}"),
                 };
