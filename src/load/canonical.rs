@@ -1,12 +1,12 @@
 //! Short forms become long ones, as the key table says. Every new node keeps the place of what it was made of.
 
-use super::check::takes;
+use super::check::{substituted, takes};
 use super::keys::{Form, Object, Shape};
 use super::trace::Hidden;
 use super::trail::Trail;
 use super::unknown::Unknown;
 use super::{scalar, short};
-use crate::diag::{Diagnostic, SourceMap, Span};
+use crate::diag::{Diagnostic, SourceMap, Span, did_you_mean};
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 
 /// Where findings go, and what is known of the texts.
@@ -275,8 +275,18 @@ impl Canonical<'_> {
         for option in mount.unknown {
             self.diagnostics.push(
                 Diagnostic::warning("unknown-option", format!("{} has the option {option:?}, which means nothing", at.name()))
-                    .at(item.span)
-                    .help("the options are ro, rw, nocopy, z, Z, and propagation: private, shared, slave, rprivate, rshared, rslave"),
+                    .at(match text.rfind(&option) {
+                        Some(start) => self.part(item.span, text, start, start + option.len()),
+                        None => item.span,
+                    })
+                    .help(match option.to_lowercase().as_str() {
+                        "readonly" | "read_only" | "read-only" | "r" => "write `ro`".to_owned(),
+                        "readwrite" | "read_write" | "w" | "rwx" => "write `rw`".to_owned(),
+                        other => did_you_mean(other, ["nocopy", "rprivate", "private", "rshared", "shared", "rslave", "slave"]).map_or_else(
+                            || "the options are ro, rw, nocopy, z, Z, and propagation: private, shared, slave, rprivate, rshared, rslave".to_owned(),
+                            |near| format!("did you mean `{near}`?"),
+                        ),
+                    }),
             );
         }
         let span = item.span;
@@ -371,8 +381,14 @@ impl Canonical<'_> {
             .push(Diagnostic::error("bad-host", format!("{text:?} in {} has no address", at.name())).at(span).help("write `name=address`"));
     }
 
-    fn fault(&mut self, code: &'static str, (message, help): short::Fault, item: &Node, at: &Trail<'_>) {
-        self.diagnostics.push(Diagnostic::error(code, format!("{}: {message}", at.name())).at(item.span).help(help));
+    fn fault(&mut self, code: &'static str, fault: short::Fault, item: &Node, at: &Trail<'_>) {
+        let text = scalar::text(item).unwrap_or_default();
+        let span = match fault.part.is_empty() {
+            true => item.span,
+            false => self.part(item.span, &text, fault.part.start, fault.part.end),
+        };
+        let found = Diagnostic::error(code, format!("{}: {}", at.name(), fault.message)).at(span).help(fault.help);
+        self.diagnostics.push(substituted(found, item, &text, self.sources));
     }
 
     /// The place of the bytes `start..end` of a scalar that says `text`, where the file has it just so.

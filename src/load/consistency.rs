@@ -1,15 +1,23 @@
 //! Whether a project makes sense as a whole: references lead somewhere, and no two keys contradict each other.
 
+use super::keys::ROOT;
 use super::provenance::Provenance;
 use super::unknown::Unknown;
 use crate::diag::{Diagnostic, KeyPath, Span, did_you_mean};
 use crate::model::{MountType, Project, Service};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Faults of the enabled services and of the resources. Of `faulty` services no more is judged than stands by itself; what
 /// hangs on an `unknown` scalar is not judged at all.
-pub(super) fn check(project: &Project, places: &Provenance, faulty: &dyn Fn(&str, &str) -> bool, unknown: &Unknown) -> Vec<Diagnostic> {
-    let mut check = Check { project, places, unknown, faults: Vec::new() };
+pub(super) fn check(
+    project: &Project,
+    places: &Provenance,
+    faulty: &dyn Fn(&str, &str) -> bool,
+    unknown: &Unknown,
+    folder: &Path,
+) -> Vec<Diagnostic> {
+    let mut check = Check { project, places, unknown, folder, faults: Vec::new() };
     for service in project.services.values() {
         let at = KeyPath::of(["services", service.name.as_str()]);
         let whole = !faulty("services", &service.name);
@@ -32,6 +40,8 @@ struct Check<'a> {
     project: &'a Project,
     places: &'a Provenance,
     unknown: &'a Unknown,
+    /// The project directory.
+    folder: &'a Path,
     faults: Vec<Diagnostic>,
 }
 
@@ -47,7 +57,12 @@ impl Check<'_> {
     fn image(&mut self, service: &Service, at: &KeyPath) {
         let name = &service.name;
         if service.image.is_empty() && service.build.is_none() && service.provider.is_none() {
-            self.fault("no-image", at, format!("the service {name:?} has neither `image` nor `build`"), "add `image: …`");
+            let others = self.project.services.values().filter(|s| s.name != *name && !s.image.is_empty()).map(|s| s.name.as_str());
+            let help = match did_you_mean(name, others) {
+                Some(near) => format!("did you mean the service `{near}`? Otherwise add `image: …`"),
+                None => "add `image: …`, or `build: …`".to_owned(),
+            };
+            self.fault("no-image", at, format!("the service {name:?} has neither `image` nor `build`"), help);
         }
     }
 
@@ -56,12 +71,10 @@ impl Check<'_> {
         let Some(build) = &service.build else { return };
         let at = at.key("build");
         if !build.dockerfile.is_empty() && !build.dockerfile_inline.is_empty() {
-            self.fault(
-                "conflict",
-                &at.key("dockerfile_inline"),
-                format!("the service {name:?} has two Dockerfiles"),
-                "take `dockerfile` or `dockerfile_inline` out",
-            );
+            let other = self.places.key(&at.key("dockerfile"));
+            let message = format!("the service {name:?} has two Dockerfiles");
+            let fault = self.fault("conflict", &at.key("dockerfile_inline"), message, "take `dockerfile` or `dockerfile_inline` out");
+            fault.related.extend(other.map(|span| (span, "the other one".to_owned())));
         }
         for (key, context) in &build.additional_contexts {
             let Some(target) = context.strip_prefix("service:") else { continue };
@@ -81,15 +94,30 @@ impl Check<'_> {
         }
         if !build.platforms.is_empty() && !service.platform.is_empty() && !build.platforms.contains(&service.platform) {
             let message = format!("{name:?} runs on {:?}, which its build doesn't make", service.platform);
-            self.fault("conflict", &at.key("platforms"), message, format!("add `{}` to `platforms`", service.platform));
+            let wanted = self.places.value(&at.parent().key("platform"));
+            let fault = self.fault("conflict", &at.key("platforms"), message, format!("add `{}` to `platforms`", service.platform));
+            fault.related.extend(wanted.map(|span| (span, "the platform it runs on".to_owned())));
         }
     }
 
     fn unknown<'a>(&mut self, kind: &str, key: &str, at: &KeyPath, who: &str, known: impl Iterator<Item = &'a String>) {
         let section = format!("{kind}s");
-        let help = match did_you_mean(key, known.map(String::as_str)) {
+        if self.is_lost(&section) {
+            return;
+        }
+        let known: Vec<&String> = known.collect();
+        let declared = match kind {
+            "secret" | "config" => format!("{{file: ./{key}}}"),
+            "model" => "{model: …}".to_owned(),
+            _ => "{}".to_owned(),
+        };
+        let help = match did_you_mean(key, known.iter().map(|k| k.as_str())) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("declare it at the top level: `{section}: {{{key}: …}}`"),
+            None if kind == "service" => format!("the services are: {}", known.into_iter().cloned().collect::<Vec<_>>().join(", ")),
+            None if kind == "volume" && self.folder.join(key).exists() => {
+                format!("if `{key}` of the project's folder is meant, write `./{key}`; a volume is declared by `volumes: {{{key}: {{}}}}`")
+            }
+            None => format!("declare it at the top level: `{section}: {{{key}: {declared}}}`"),
         };
         let code = match kind {
             "network" => "undefined-network",
@@ -100,6 +128,14 @@ impl Check<'_> {
             _ => "undefined-service",
         };
         self.fault(code, at, format!("{who} the {kind} {key:?}, which is not declared"), help);
+    }
+
+    /// Whether what looks like this section has a fault in its name or place, so that nothing is declared in it.
+    fn is_lost(&self, section: &str) -> bool {
+        let root = self.places.root();
+        let misspelt = |key: &str| ROOT.key(key).is_none() && did_you_mean(key, ROOT.keys.iter().map(|k| k.name)) == Some(section);
+        let top = root.as_map().into_iter().flatten().any(|e| misspelt(&e.key));
+        top || root.get("services").is_some_and(|services| services.get(section).is_some())
     }
 
     fn references(&mut self, service: &Service, at: &KeyPath) {
@@ -116,7 +152,7 @@ impl Check<'_> {
             );
             fault.related.extend(other.map(|span| (span, "the other one".to_owned())));
         }
-        for key in service.networks.keys().filter(|k| !project.networks.contains_key(*k)) {
+        for key in service.networks.keys().filter(|k| !project.networks.contains_key(*k) && service.network_mode.is_empty()) {
             self.unknown("network", key, &at.key("networks").key(key), &uses, project.networks.keys());
         }
         for (i, mount) in service.volumes.iter().enumerate() {
@@ -148,12 +184,11 @@ impl Check<'_> {
             && !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")
         {
             let message = format!("the probe of {name:?} begins with {first:?}");
-            self.fault(
-                "bad-probe",
-                &at.key("healthcheck").key("test"),
-                message,
-                "begin the list with `CMD`, `CMD-SHELL` or `NONE`, or write a string",
-            );
+            let help = match did_you_mean(first, ["CMD", "CMD-SHELL", "NONE"]) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("put `\"CMD\"` in front: `[\"CMD\", \"{first}\", …]`"),
+            };
+            self.fault("bad-probe", &at.key("healthcheck").key("test").index(0), message, help);
         }
     }
 
@@ -163,21 +198,37 @@ impl Check<'_> {
             if project.services.contains_key(on) {
                 continue;
             }
+            let implied = self.places.value(&at.key("depends_on").key(on)).is_some_and(|place| {
+                let inside = |other: Span| other.source == place.source && other.start <= place.start && place.end <= other.end;
+                let origins = ["links", "volumes_from", "network_mode", "ipc", "pid", "uts", "cgroup"];
+                origins.iter().filter_map(|key| self.places.value(&at.key(*key))).any(inside)
+            });
             let at = at.key("depends_on").key(on);
             match project.disabled.get(on) {
                 None => {
                     let who = format!("the service {:?} depends on", service.name);
-                    let help = match did_you_mean(on, project.services.keys().map(String::as_str)) {
+                    let others: Vec<String> = project.services.keys().filter(|k| **k != service.name).map(|k| format!("`{k}`")).collect();
+                    let help = match did_you_mean(on, project.services.keys().filter(|k| **k != service.name).map(String::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("the services are: {}", project.services.keys().cloned().collect::<Vec<_>>().join(", ")),
+                        None if others.is_empty() => format!("declare it: `services: {{{on}: …}}`, or take the dependency out"),
+                        None => format!("the other services are {}", others.join(", ")),
                     };
                     self.fault("undefined-service", &at, format!("{who} the service {on:?}, which is not declared"), help);
                 }
                 Some(_) if !dependency.required => {}
                 Some(other) => {
-                    let profile = other.profiles.first().map_or("…", String::as_str).to_owned();
+                    let profiles: Vec<String> = other.profiles.iter().map(|p| format!("`--profile {p}`")).collect();
                     let message = format!("the service {:?} depends on {on:?}, which no active profile enables", service.name);
-                    self.fault("dependency-disabled", &at, message, format!("add `--profile {profile}`, or say `required: false`"));
+                    self.fault(
+                        "dependency-disabled",
+                        &at,
+                        message,
+                        if implied {
+                            format!("add {}, or give {:?} the same profiles", profiles.join(" or "), service.name)
+                        } else {
+                            format!("add {}, or say `required: false`", profiles.join(" or "))
+                        },
+                    );
                 }
             }
         }
@@ -236,7 +287,10 @@ impl Check<'_> {
             .chain(service.gpus.iter().enumerate().map(|(i, r)| (at.key("gpus").index(i), r)))
         {
             if request.count != 0 && !request.device_ids.is_empty() {
-                self.fault("conflict", &at, format!("`{at}` has both `count` and `device_ids`"), "take one of them out");
+                let count = self.places.key(&at.key("count"));
+                let fault =
+                    self.fault("conflict", &at.key("device_ids"), format!("`{at}` has both `count` and `device_ids`"), "take one of them out");
+                fault.related.extend(count.map(|span| (span, "the other one".to_owned())));
             }
         }
         for (i, trigger) in service.develop.iter().flat_map(|d| d.watch.iter().enumerate()) {
@@ -290,14 +344,15 @@ impl Check<'_> {
     fn resources(&mut self, faulty: &dyn Fn(&str, &str) -> bool) {
         for (key, volume) in self.project.volumes.iter().filter(|(_, v)| v.external) {
             let at = KeyPath::of(["volumes", key.as_str()]);
-            for (said, name) in
-                [(!volume.driver.is_empty(), "driver"), (!volume.driver_opts.is_empty(), "driver_opts"), (!volume.labels.is_empty(), "labels")]
-            {
-                if said {
-                    let message = format!("the volume {key:?} is external, so `{name}` can't be set here");
-                    self.fault("conflict", &at.key(name), message, format!("take `{name}` out, or `external`"));
-                }
-            }
+            let settings =
+                [(!volume.driver.is_empty(), "driver"), (!volume.driver_opts.is_empty(), "driver_opts"), (!volume.labels.is_empty(), "labels")];
+            let said: Vec<&str> = settings.into_iter().filter(|(said, _)| *said).map(|(_, name)| name).collect();
+            let [first, rest @ ..] = &said[..] else { continue };
+            let names = said.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+            let others: Vec<Span> = rest.iter().filter_map(|name| self.places.key(&at.key(*name))).collect();
+            let message = format!("the volume {key:?} is external, so {names} can't be set here");
+            let fault = self.fault("conflict", &at.key(*first), message, format!("take {names} out, or `external`"));
+            fault.related.extend(others.into_iter().map(|span| (span, "nor this".to_owned())));
         }
         let secrets =
             self.project.secrets.iter().map(|(key, s)| ("secrets", key, s.external, vec![("file", &s.file), ("environment", &s.environment)]));
@@ -311,7 +366,7 @@ impl Check<'_> {
             if said.len() > 1 {
                 let (first, second) = (at.key(said[0]), at.key(said[1]));
                 let place = self.places.key(&first);
-                let message = format!("`{at}` has both `{}` and `{}`", said[0], said[1]);
+                let message = format!("`{at}` has {}", said.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(" and "));
                 self.fault("conflict", &second, message, "take one of them out").related.extend(place.map(|s| (s, "the other one".to_owned())));
             } else if said.is_empty() && !elsewhere && !faulty(section, key) && !self.is_unknown(&[section, key]) {
                 self.fault("missing-key", &at, format!("`{at}` doesn't say where it comes from"), format!("add one of {all}, or `external: true`"));

@@ -13,7 +13,7 @@
 //! unless it is a comment.
 
 use super::interpolate::{Lookup, interpolate_str, locate, malformed, unset};
-use crate::diag::{Diagnostic, SourceId, Span};
+use crate::diag::{Diagnostic, Severity, SourceId, Span};
 use indexmap::IndexMap;
 use std::ops::Range;
 
@@ -36,7 +36,17 @@ pub type EnvFile = IndexMap<String, EnvVar>;
 /// Reads the Compose grammar. Expressions in values see `lookup` first, then earlier lines of the same text. A line
 /// with an error is reported and left out.
 pub fn parse(source: SourceId, text: &str, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) -> EnvFile {
-    let mut reader = Reader { source, text, lookup, diagnostics, at: 0, quoted: None, found: EnvFile::new() };
+    let json = text.trim_start();
+    if json.starts_with('{') {
+        let at = text.len() - json.len();
+        diagnostics.push(
+            Diagnostic::error("env-file", "this is JSON, and env files are lines")
+                .at(Span::new(source, at, at + 1))
+                .help("write `NAME=value` on a line for each variable"),
+        );
+        return EnvFile::new();
+    }
+    let mut reader = Reader { source, text, lookup, diagnostics, at: 0, quoted: None, leftover: None, found: EnvFile::new() };
     while reader.skip_blank() {
         reader.statement();
     }
@@ -99,6 +109,8 @@ struct Reader<'a> {
     at: usize,
     /// Where the quoted value ended that stands before on this line, and the name of its variable.
     quoted: Option<(usize, String)>,
+    /// How many findings there were when text behind a closing quote had been warned of.
+    leftover: Option<usize>,
     found: EnvFile,
 }
 
@@ -109,6 +121,14 @@ impl Reader<'_> {
 
     fn error(&mut self, range: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         let span = self.span(range);
+        // What stands behind a closing quote is no line of its own: that is the slip.
+        if self.leftover.take() == Some(self.diagnostics.len())
+            && let Some(warning) = self.diagnostics.pop()
+        {
+            let help = "put the whole value in quotes of the other kind, or `#` before a comment";
+            self.diagnostics.push(Diagnostic { severity: Severity::Error, ..warning }.help(help));
+            return;
+        }
         self.diagnostics.push(Diagnostic::error("env-file", message).at(span).help(help));
     }
 
@@ -140,6 +160,7 @@ impl Reader<'_> {
             let span = self.span(end..rest.max(end));
             let help = "put the whole value in quotes, or `#` before a comment";
             self.diagnostics.push(Diagnostic::warning("env-file", message).at(span).help(help));
+            self.leftover = Some(self.diagnostics.len());
         }
         if let Some(rest) = self.text[self.at..].strip_prefix("export")
             && rest.starts_with(char::is_whitespace)
@@ -155,20 +176,35 @@ impl Reader<'_> {
         let key_range = start..start + key.len();
         self.at = end;
         let odd = key.char_indices().find(|(_, c)| !(c.is_alphabetic() || c.is_numeric() || c.is_whitespace() || "_.-[]".contains(*c)));
+        let key_is_odd = odd.is_some() || key.contains(char::is_whitespace);
+        if key_is_odd && let Some(open) = self.unquoted_block() {
+            return self.error(open, "a value of several lines is not in quotes", "put double quotes around the whole value");
+        }
         if let Some((i, c)) = odd {
             let message = format!("`{c}` can't stand in the name of a variable");
-            let help = "a line is `NAME=value`; put a value of several lines in quotes, and `#` before a comment";
+            let help = match c {
+                _ if line.starts_with(';') || line.starts_with("//") => "a comment begins with `#`",
+                _ if stop.is_some() => "names are made of letters, digits, `_`, `.` and `-`",
+                _ => "a line is `NAME=value`; put a value of several lines in quotes, and `#` before a comment",
+            };
             return self.error(start + i..start + i + c.len_utf8(), message, help);
         }
         if key.is_empty() {
-            return self.error(start..start + 1, "a name is missing here", "write `NAME=value`");
+            let span = self.span(start..start + 1);
+            let finding = Diagnostic::warning("env-file", "a name is missing here, and the line is left out");
+            self.diagnostics.push(finding.at(span).help("write `NAME=value`"));
+            return;
         }
         if key.contains(char::is_whitespace) {
-            return self.error(
-                key_range,
-                "the name of a variable can't hold blanks",
-                "a line is `NAME=value`; put a value of several lines in quotes",
-            );
+            let words: Vec<&str> = key.split_whitespace().collect();
+            let help = match words[..] {
+                [word @ ("set" | "setenv" | "declare" | "local" | "let" | "setx" | "env" | "var" | "const"), name] => {
+                    format!("take `{word}` out: `{name}=…`")
+                }
+                _ if stop.is_some() => format!("write `{}=…`", words.join("_")),
+                _ => "a line is `NAME=value`; put a value of several lines in quotes".to_owned(),
+            };
+            return self.error(key_range, "the name of a variable can't hold blanks", help);
         }
         let key_span = self.span(key_range);
         let value = match stop.filter(|i| !line[*i..].starts_with('#')) {
@@ -184,10 +220,24 @@ impl Reader<'_> {
         };
         let Some((value, span)) = value else { return };
         if value.as_ref().is_some_and(|v: &String| v.contains('\0')) {
-            let range = span.start as usize..span.end as usize;
-            return self.error(range, "a null character can't stand in a variable", "remove it");
+            let finding = Diagnostic::warning("env-file", "a null character can't stand in a variable, and the line is left out");
+            self.diagnostics.push(finding.at(span).help("remove it"));
+            return;
         }
         insert(&mut self.found, key, EnvVar { value, key_span, span, earlier: Vec::new() });
+    }
+
+    /// The first line of a key or certificate without quotes in whose further lines the reader stands, which are left out.
+    fn unquoted_block(&mut self) -> Option<Range<usize>> {
+        let (_, last) = self.found.last()?;
+        let begins = last.value.as_ref().is_some_and(|v| v.contains("-----BEGIN") && !v.contains("-----END"));
+        let range = last.span.start as usize..last.span.end as usize;
+        if !begins {
+            return None;
+        }
+        let rest = &self.text[range.end..];
+        self.at = rest.find("-----END").map_or(self.text.len(), |end| self.line_end(range.end + end));
+        Some(range)
     }
 
     fn plain_value(&mut self, start: usize, end: usize) -> Option<(Option<String>, Span)> {
@@ -236,7 +286,7 @@ impl Reader<'_> {
             }
             Err(error) => {
                 let range = error.range.clone();
-                self.diagnostics.push(malformed(error).at(place(range)));
+                self.diagnostics.push(malformed(error, value).at(place(range)));
                 None
             }
         }
@@ -374,7 +424,7 @@ mod tests {
             "e:1:1 error A B",
             "e:3:4 error $",
             "e:4:8 error E F",
-            "e:5:1 error =",
+            "e:5:1 warning =",
             "e:6:3 error ${G",
             "e:7:5 warning ${H}",
             "e:8:6 error ${}",
@@ -383,7 +433,7 @@ mod tests {
         assert_eq!(said, expected);
         let (variables, said) = read_with("A='it''s'\nB=\"x\" y # z\nC=1\0", false);
         assert_eq!(variables, ["A=it", "B=x", "y"]);
-        assert_eq!(said, ["e:1:7 warning 's'", "e:1:7 error '", "e:2:6 warning  y # z", "e:3:3 error 1\0"]);
+        assert_eq!(said, ["e:1:7 error 's'", "e:2:6 warning  y # z", "e:3:3 warning 1\0"]);
     }
 
     #[test]

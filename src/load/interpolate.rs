@@ -241,12 +241,48 @@ pub(super) fn unset(name: &str) -> Diagnostic {
         .help(format!("set it, or write a default: `${{{name}:-…}}`; a literal dollar sign is written `$$`"))
 }
 
-/// The error with its cure.
-pub(super) fn malformed(error: InterpolationError) -> Diagnostic {
+/// The error in `text` with its cure.
+pub(super) fn malformed(error: InterpolationError, text: &str) -> Diagnostic {
     match error.required {
         Some(name) => Diagnostic::error("required-variable", error.message).help(format!("set `{name}` in the environment or in an env file")),
-        None => Diagnostic::error("invalid-interpolation", error.message).help("write `$$` for a literal dollar sign"),
+        None => {
+            let help = match meant(text.get(error.range).unwrap_or_default()) {
+                Some(cure) => format!("{cure}; a literal dollar sign is written `$$`"),
+                None => "write `$$` for a literal dollar sign".to_owned(),
+            };
+            Diagnostic::error("invalid-interpolation", error.message).help(help)
+        }
     }
+}
+
+/// What the writer of an expression that is none may have meant.
+fn meant(expression: &str) -> Option<String> {
+    let inside = expression.strip_prefix("${")?;
+    let Some(inside) = inside.strip_suffix('}') else {
+        return Some(format!("add the closing brace: `{expression}}}`"));
+    };
+    let (name, tail) = inside.split_at(name_length(inside));
+    let trimmed = inside.trim();
+    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit() || b == b':' || b == b'-' || b == b' ');
+    Some(match (name, tail) {
+        ("", "") => "name the variable: `${NAME}`".to_owned(),
+        ("", tail) if tail.starts_with('{') => "expressions of other tools are not known here".to_owned(),
+        ("", tail) if tail.starts_with(['#', '!']) => "only a shell can do that: set a variable to the result".to_owned(),
+        _ if trimmed != inside && name_length(trimmed) == trimmed.len() => format!("write `${{{trimmed}}}`, without blanks"),
+        ("", _) => return None,
+        (_, tail) if tail.starts_with("${") => "a name can't be put together from other variables".to_owned(),
+        (name, tail) if tail.starts_with(":=") => format!("write `${{{name}:-{}}}` for a default", &tail[2..]),
+        (name, tail) if tail.starts_with('=') => format!("write `${{{name}-{}}}` for a default", &tail[1..]),
+        (_, tail) if tail.starts_with(['%', '#', '/', '^', ',', '@']) || tail.strip_prefix(':').is_some_and(number) => {
+            "only a shell can do that: set a variable to the result".to_owned()
+        }
+        (name, tail) if tail.len() > 1 && tail.starts_with(':') => format!("write `${{{name}:-{}}}` for a default", &tail[1..]),
+        (_, tail) if tail.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.- ".contains(&b)) => {
+            let name: String = inside.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            format!("names are made of letters, digits and `_`: `${{{name}}}`")
+        }
+        _ => return None,
+    })
 }
 
 struct Walk<'a> {
@@ -273,8 +309,15 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
             }
             Err(error) => {
                 state.unknown.insert(node.span);
-                let range = error.range.clone();
-                state.report(malformed(error), node.span, text, range);
+                let mut next = Some((error, 0));
+                while let Some((error, base)) = next.take() {
+                    let range = base + error.range.start..base + error.range.end;
+                    let error = InterpolationError { range: range.clone(), ..error };
+                    state.report(malformed(error, text), node.span, text, range.clone());
+                    // What stands behind it can have faults of its own.
+                    let rest = text.get(range.end.max(base + 1)..).unwrap_or_default();
+                    next = interpolate_str(rest, state.lookup).err().map(|error| (error, range.end.max(base + 1)));
+                }
             }
         },
         _ => {}

@@ -139,8 +139,8 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     }
     if !request.no_consistency && !request.no_interpolate && whole {
         let spans = spans_of_entries(provenance.root());
-        let found = loader.diagnostics.iter().filter(|d| d.is_error());
-        let errors: Vec<Span> = found.flat_map(|d| d.span.into_iter().chain(d.related.iter().map(|(span, _)| *span))).collect();
+        let told = loader.diagnostics.iter().filter(|d| d.is_error());
+        let errors: Vec<Span> = told.flat_map(|d| d.span.into_iter().chain(d.related.iter().map(|(span, _)| *span))).collect();
         let faulty = |section: &str, name: &str| {
             if section == "services" && loader.unextended.contains(name) {
                 return true;
@@ -150,7 +150,7 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
             let own = spans.get(&(section.to_owned(), name.to_owned()));
             own.is_some_and(|own| faults.any(|e| own.get(&e.source).is_some_and(|(start, end)| (*start..=*end).contains(&e.start))))
         };
-        let mut faults = consistency::check(&project, &provenance, &faulty, &loader.unknown);
+        let mut faults = consistency::check(&project, &provenance, &faulty, &loader.unknown, &found.directory);
         // One fault at one place is enough.
         let overlap = |a: Span, b: &Span| a.source == b.source && a.start < b.end && b.start < a.end;
         faults.retain(|fault| !fault.span.is_some_and(|span| errors.iter().any(|e| overlap(span, e))));

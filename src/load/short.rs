@@ -1,6 +1,7 @@
 //! The short forms of ports, mounts and devices.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// A published port in long form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,11 +12,17 @@ pub(super) struct ShortPort {
     pub protocol: String,
 }
 
-/// What is wrong with a short form, and the cure.
-pub(super) type Fault = (String, String);
+/// What is wrong with a short form.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub message: String,
+    pub help: String,
+    /// The bytes at fault.
+    pub part: Range<usize>,
+}
 
-fn fault(message: impl Into<String>, help: impl Into<String>) -> Fault {
-    (message.into(), help.into())
+fn fault(part: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Fault {
+    Fault { message: message.into(), help: help.into(), part }
 }
 
 /// `[[ip:][host]:]container[/protocol]`, with ranges on either side. The ports of a range come in the order of their
@@ -28,26 +35,47 @@ pub(super) fn ports(spec: &str) -> Result<Vec<ShortPort>, Fault> {
         [ref ip @ .., host, container] => (ip.join(":"), host, container),
         [] => (String::new(), "", ""),
     };
+    let start = spec.len() - container.len();
+    let (host_part, ip_part) = (start.saturating_sub(host.len() + 1)..start.saturating_sub(1), 0..ip.len());
     let (container, protocol) = match container.split_once('/') {
         Some((port, "")) => (port, "tcp".to_owned()),
         Some((port, protocol)) => (port, protocol.to_ascii_lowercase()),
         None => (container, "tcp".to_owned()),
     };
+    let container_part = start..start + container.len();
+    let whole = 0..spec.len();
+    if spec.contains("://") {
+        return Err(fault(whole, format!("{spec:?} is a URL"), "write the port alone, or `host:container`"));
+    }
+    if let Some((first, _)) = spec.split_once(" - ") {
+        let help = format!("indent the dashes of all items alike: is the line below `- {first}` indented deeper?");
+        return Err(fault(whole, format!("{spec:?} is two items in one"), help));
+    }
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(fault(format!("{protocol:?} is not a protocol"), "write `tcp`, `udp` or `sctp`"));
+        return Err(fault(container_part.end + 1..spec.len(), format!("{protocol:?} is not a protocol"), "write `tcp`, `udp` or `sctp`"));
+    }
+    if matches!(container, "tcp" | "udp" | "sctp") {
+        let ports = spec.strip_suffix(container).unwrap_or_default().trim_end_matches(':');
+        return Err(fault(container_part, "the protocol stands behind a slash", format!("write `{ports}/{container}`")));
+    }
+    if container.is_empty() {
+        return Err(fault(whole, "the port of the container is missing", "write `host:container`, or `container` alone"));
     }
     let ip = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).map_or(ip.clone(), str::to_owned);
     if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
-        return Err(fault(format!("{ip:?} is not an IP address"), "write `address:host:container`, an IPv6 address in brackets"));
+        let help = match ip.as_str() {
+            "localhost" => format!("write `127.0.0.1:{host}:{container}`; names are not looked up"),
+            "*" => format!("write `{host}:{container}`: it listens on all addresses"),
+            _ => "write `address:host:container`, an IPv6 address in brackets".to_owned(),
+        };
+        return Err(fault(ip_part, format!("{ip:?} is not an IP address"), help));
     }
-    if container.is_empty() {
-        return Err(fault("the port of the container is missing", "write `host:container`, or `container` alone"));
-    }
-    let (first, last) = range(container).ok_or_else(|| bad_port("container", container))?;
-    let (host_first, host_last) = if host.is_empty() { (0, 0) } else { range(host).ok_or_else(|| bad_port("host", host))? };
+    let (first, last) = range(container).ok_or_else(|| bad_port(container_part.clone(), "container", container))?;
+    let (host_first, host_last) = if host.is_empty() { (0, 0) } else { range(host).ok_or_else(|| bad_port(host_part.clone(), "host", host))? };
     let one = first == last;
     if !host.is_empty() && last - first != host_last - host_first && !one {
         return Err(fault(
+            host_part.start..container_part.end,
             format!("the ranges {host} and {container} are of different lengths"),
             "make them of one length, or name a single port of the container",
         ));
@@ -66,8 +94,18 @@ pub(super) fn ports(spec: &str) -> Result<Vec<ShortPort>, Fault> {
     Ok(found)
 }
 
-fn bad_port(whose: &str, text: &str) -> Fault {
-    fault(format!("{text:?} is not a port of the {whose}"), "ports are numbers from 0 to 65535, ranges are written `8000-8010`")
+fn bad_port(part: Range<usize>, whose: &str, text: &str) -> Fault {
+    let number = |s: &str| s.trim().parse::<u64>().ok();
+    let help = match text.split_once('-') {
+        _ if text.trim() != text && number(text).is_some() => format!("write `{}`, without blanks", text.trim()),
+        _ if super::mistakes::without_typographic_quotes(text).is_some() => {
+            "take the typographic quotes away: to YAML they are part of the text".to_owned()
+        }
+        Some((first, last)) if number(first) > number(last) && number(last).is_some() => format!("write the lower port first: `{last}-{first}`"),
+        _ if number(text).is_some() => "ports go from 0 to 65535".to_owned(),
+        _ => "write a number from 0 to 65535, or a range like `8000-8010`".to_owned(),
+    };
+    fault(part, format!("{text:?} is not a port of the {whose}"), help)
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {
@@ -96,9 +134,9 @@ pub(super) struct ShortMount {
 
 /// `[source:]target[:options]`.
 pub(super) fn mount(spec: &str) -> Result<ShortMount, Fault> {
-    let form = || "write `source:target`, `source:target:ro`, or `target` alone".to_owned();
+    const FORM: &str = "write `source:target`, `source:target:ro`, or `target` alone";
     if spec.is_empty() {
-        return Err((String::from("a mount can't be empty"), form()));
+        return Err(fault(0..0, "a mount can't be empty", FORM));
     }
     let mut mount = ShortMount::default();
     if spec.len() <= 2 {
@@ -108,7 +146,8 @@ pub(super) fn mount(spec: &str) -> Result<ShortMount, Fault> {
     }
     let sections = sections(spec);
     if sections.iter().any(String::is_empty) {
-        return Err((format!("{spec:?} has an empty part between colons"), form()));
+        let at = if spec.starts_with(':') { 0 } else { spec.find("::").map_or(spec.len() - 1, |i| i + 1) };
+        return Err(fault(at..at + 1, format!("{spec:?} has nothing {} a colon", if at == 0 { "in front of" } else { "behind" }), FORM));
     }
     let options = match &sections[..] {
         [target] => {
@@ -123,7 +162,13 @@ pub(super) fn mount(spec: &str) -> Result<ShortMount, Fault> {
             (mount.source, mount.target) = (source.clone(), target.clone());
             options.as_str()
         }
-        _ => return Err((format!("{spec:?} has too many colons"), form())),
+        [source, target, options, more @ ..] => {
+            let start = source.len() + target.len() + options.len() + 2;
+            let all: Vec<&str> = std::iter::once(options.as_str()).chain(more.iter().map(String::as_str)).collect();
+            let help = format!("join options by commas: `{source}:{target}:{}`", all.join(","));
+            return Err(fault(start..spec.len(), format!("{spec:?} has too many colons"), help));
+        }
+        [] => return Err(fault(0..0, "a mount can't be empty", FORM)),
     };
     for option in options.split(',').filter(|o| !o.is_empty()) {
         match option {
@@ -184,7 +229,10 @@ pub(super) fn device(spec: &str) -> Result<(String, String, String), Fault> {
         [source] => (source, source, "rwm"),
         [source, target] => (source, target, "rwm"),
         [source, target, permissions] => (source, target, permissions),
-        _ => return Err(fault(format!("{spec:?} has too many colons"), "write `source: …`, `target: …`, `permissions: …` in the long form")),
+        _ => {
+            let message = format!("{spec:?} has too many colons");
+            return Err(fault(0..spec.len(), message, "write `source: …`, `target: …`, `permissions: …` in the long form"));
+        }
     };
     let target = if target.is_empty() { source } else { target };
     Ok((source.to_owned(), target.to_owned(), permissions.to_owned()))
@@ -218,7 +266,7 @@ mod tests {
     fn shown(spec: &str) -> String {
         match ports(spec) {
             Ok(ports) => ports.iter().map(|p| format!("{}|{}|{}/{}", p.host_ip, p.published, p.target, p.protocol)).collect::<Vec<_>>().join(" "),
-            Err((message, _)) => message,
+            Err(fault) => fault.message,
         }
     }
 
@@ -246,7 +294,7 @@ mod tests {
 
     #[test]
     fn mounts_short() {
-        let parts = |spec: &str| mount(spec).map(|m| (m.bind, m.source, m.target, m.read_only)).map_err(|f| f.0);
+        let parts = |spec: &str| mount(spec).map(|m| (m.bind, m.source, m.target, m.read_only)).map_err(|f| f.message);
         let owned = |bind, source: &str, target: &str, ro| Ok((bind, source.to_owned(), target.to_owned(), ro));
         assert_eq!(parts("/data"), owned(false, "", "/data", false));
         assert_eq!(parts("data:/data:ro"), owned(false, "data", "/data", true));
@@ -257,7 +305,7 @@ mod tests {
         assert_eq!(parts(r"C:\a:/b"), owned(true, r"C:\a", "/b", false));
         assert_eq!(parts("c:/a:/b:ro"), owned(true, "c:/a", "/b", true));
         assert_eq!(parts("${A:-x}:/b"), owned(false, "${A:-x}", "/b", false));
-        assert_eq!(parts("a::/b"), Err("\"a::/b\" has an empty part between colons".to_owned()));
+        assert_eq!(parts("a::/b"), Err("\"a::/b\" has nothing behind a colon".to_owned()));
         assert_eq!(parts("a:/b:ro:x"), Err("\"a:/b:ro:x\" has too many colons".to_owned()));
         assert_eq!(mount("a:/b:sneaky,z").unwrap().unknown, ["sneaky"]);
     }
