@@ -189,6 +189,7 @@ impl<'r> Loader<'r> {
             return None;
         }
         self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level);
+        let own = self.trace.as_ref().map(|trace| (trace.layers.len(), node.clone()));
         let Value::Map(map) = &mut node.value else { return None };
         if let Some(version) = map.remove("version")
             && version.value.as_str().is_some()
@@ -198,7 +199,6 @@ impl<'r> Loader<'r> {
             );
         }
         let included = map.remove("include").filter(|e| e.value.tag != Some(Tag::Reset));
-        let own = self.trace.as_ref().map(|trace| (trace.layers.len(), node.clone()));
         if let Some(included) = included {
             for item in included.value.as_seq().unwrap_or_default() {
                 if let Some(imported) = self.include(item, file, level) {

@@ -332,15 +332,15 @@ impl Telling<'_> {
         let mut how: Vec<String> = Vec::new();
         match node {
             None => {
-                let _ = writeln!(text, "{} is not set", self.path);
+                let _ = writeln!(text, "{} is not set", self.name());
                 if let Some(Voice { said: Said::Reset(span), .. }) = self.voices.iter().rev().find(|v| matches!(v.said, Said::Reset(_))) {
                     how.push(format!("`!reset` at {} takes it out", sources.place(*span)));
                 }
             }
             Some(node) => {
                 match &node.value {
-                    Value::Map(map) => _ = writeln!(text, "{} has {}", self.path, counted(map.len(), "key", "keys")),
-                    Value::Seq(items) => _ = writeln!(text, "{} has {}", self.path, counted(items.len(), "item", "items")),
+                    Value::Map(map) => _ = writeln!(text, "{} has {}", self.name(), counted(map.len(), "key", "keys")),
+                    Value::Seq(items) => _ = writeln!(text, "{} has {}", self.name(), counted(items.len(), "item", "items")),
                     _ => _ = writeln!(text, "{} = {}", self.path, shown(node)),
                 }
                 let trace = self.known.trace;
@@ -383,6 +383,10 @@ impl Telling<'_> {
         }
         json["losers"] = self.losers.iter().map(|l| json!({ "place": place(sources, l.span), "value": l.value, "why": l.why })).collect();
         Story { text, json }
+    }
+
+    fn name(&self) -> String {
+        if self.path.0.is_empty() { "the project".to_owned() } else { self.path.to_string() }
     }
 
     /// How the winner came where it is, if it isn't simply written there.

@@ -173,9 +173,10 @@ pub(super) fn across(search: &mut Search<'_>) {
         }
     }
     let Some((first, ..)) = found.first().cloned() else { return };
-    let all: Vec<String> = found.iter().map(|(_, port, service)| format!("{port} ({service})")).collect();
+    let all: Vec<String> = found.iter().take(10).map(|(_, port, service)| format!("{port} ({service})")).collect();
+    let more = if found.len() > 10 { format!(" and {} more", found.len() - 10) } else { String::new() };
     let these = if all.len() == 1 { "this port is" } else { "these ports are" };
-    let message = format!("{these} open on all addresses of the host, past its firewall: {}", all.join(", "));
+    let message = format!("{these} open on all addresses of the host, past its firewall: {}{more}", all.join(", "));
     let help = "write `127.0.0.1:` in front of what only this machine needs; services of the project need no published port";
     let finding = search.note("port-open-to-all", Some(first), message, help);
     finding.related.extend(found.into_iter().skip(1).take(9).map(|(at, ..)| (at, "here too".to_owned())));
