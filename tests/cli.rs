@@ -129,6 +129,20 @@ fn docker() -> Option<String> {
     address
 }
 
+/// Every real engine there is, by name.
+fn engines() -> Vec<(&'static str, String)> {
+    let known = [("docker28", "CONSORT_TEST_DOCKER28"), ("docker20", "CONSORT_TEST_DOCKER20"), ("podman", "CONSORT_TEST_PODMAN")];
+    let find = |(engine, variable): (&'static str, &str)| {
+        let address = environment(variable);
+        if address.is_none() {
+            assert!(!engines_required(), "{engine} is required, but {variable} is not set");
+            support::say(&format!("skipped on {engine}: {variable} is not set"));
+        }
+        Some((engine, address?))
+    };
+    known.into_iter().filter_map(find).collect()
+}
+
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn eprint_skip() {
     eprintln!("skipped: CONSORT_TEST_DOCKER28 doesn't say where Docker is");

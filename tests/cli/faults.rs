@@ -203,39 +203,54 @@ fn a_socket_that_is_closed_to_the_user() {
 
 #[test]
 fn who_holds_a_port_is_told() {
-    let Some(address) = docker() else { return };
+    for (engine, address) in engines() {
+        port_is_taken(engine, address);
+    }
+}
+
+fn port_is_taken(engine: &str, address: String) {
     let file = |port: &str| {
         format!("services:\n  web:\n    image: busybox\n    command: sleep 600\n    stop_signal: SIGKILL\n    ports: [\"127.0.0.1:{port}:80\"]\n")
     };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let project = Project::new(address.clone(), "port", &file(&port));
+    let project = Project::new(address.clone(), &format!("port-{engine}"), &file(&port));
     let (code, _, err) = project.run(&["up", "-d"]);
-    assert_eq!((code, err.matches("error").count()), (1, 1), "{err}");
-    assert!(err.contains(&format!("can't start container {}-web-1: host port 127.0.0.1:{port} is already taken\n", project.name)), "{err}");
-    assert!(err.contains(&format!("127.0.0.1:{port} is held by process {}: ", std::process::id())), "{err}");
+    assert_eq!((code, err.matches("error").count()), (1, 1), "{engine}: {err}");
+    assert!(err.contains(&format!("can't start container {}-web-1: host port 127.0.0.1:{port} is already taken\n", project.name)), "{engine}: {err}");
+    assert!(err.contains(&format!("127.0.0.1:{port} is held by process {}: ", std::process::id())), "{engine}: {err}");
     assert!(!err.contains("endpoint"), "the engine's own names for things say nothing to a user: {err}");
     // Created and not started: once the port is free, the same command goes on from there.
     assert_eq!(project.run(&["ps", "-a", "--format", "{{.State}}"]).1, "created\n");
     drop(listener);
     let (code, _, err) = project.run(&["up", "-d"]);
-    assert_eq!(code, 0, "{err}");
-    assert!(!err.contains("Creating"), "{err}");
+    assert_eq!(code, 0, "{engine}: {err}");
+    assert!(!err.contains("Creating"), "{engine}: {err}");
 
-    let second = Project::new(address, "port2", &file(&port));
+    let second = Project::new(address, &format!("port2-{engine}"), &file(&port));
     let (code, _, err) = second.run(&["up", "-d"]);
-    assert_eq!((code, err.matches("error").count()), (1, 1), "{err}");
-    assert!(err.contains(&format!("is held by container {0}-web-1 of project {0}", project.name)), "{err}");
-    assert!(err.contains(&format!("`consort -p {} stop web` frees it", project.name)), "{err}");
+    assert_eq!((code, err.matches("error").count()), (1, 1), "{engine}: {err}");
+    assert!(err.contains(&format!("is held by container {0}-web-1 of project {0}", project.name)), "{engine}: {err}");
+    assert!(err.contains(&format!("`consort -p {} stop web` frees it", project.name)), "{engine}: {err}");
     // As told.
     assert_eq!(second.consort(&["-p", &project.name, "stop", "-t", "0", "web"]).output().unwrap().status.code(), Some(0));
     let (code, _, err) = second.run(&["up", "-d"]);
-    assert_eq!(code, 0, "{err}");
+    assert_eq!(code, 0, "{engine}: {err}");
 }
 
 #[test]
 fn an_image_that_can_t_be_had_leaves_nothing_behind() {
-    let (Some(address), Some(registry)) = (docker(), environment("CONSORT_TEST_REGISTRY")) else { return };
+    let Some(registry) = environment("CONSORT_TEST_REGISTRY") else {
+        assert!(!engines_required(), "CONSORT_TEST_REGISTRY is required");
+        support::say("skipped images that can't be had: CONSORT_TEST_REGISTRY is not set");
+        return;
+    };
+    for (engine, address) in engines() {
+        no_image(engine, &address, &registry);
+    }
+}
+
+fn no_image(engine: &str, address: &str, registry: &str) {
     let private = environment("CONSORT_TEST_PRIVATE_REGISTRY").unwrap_or_default();
     // A port at which nobody listens.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -249,11 +264,11 @@ fn an_image_that_can_t_be_had_leaves_nothing_behind() {
             continue;
         }
         let file = format!("services:\n  a:\n    image: {image}\n  b:\n    image: busybox\n    depends_on: [a]\n");
-        let project = Project::new(address.clone(), "image", &file);
+        let project = Project::new(address.to_owned(), &format!("image-{engine}"), &file);
         let (code, out, err) = project.run(&["up", "-d"]);
-        assert_eq!((code, out.as_str(), err.matches("error").count()), (1, "", 1), "{image}: {err}");
-        assert!(err.contains(&says) && err.contains(&cure), "{image}: {err}");
-        assert_eq!(project.run(&["ps", "-aq"]).1, "", "{image}");
+        assert_eq!((code, out.as_str(), err.matches("error").count()), (1, "", 1), "{engine}: {image}: {err}");
+        assert!(err.contains(&says) && err.contains(&cure), "{engine}: {image}: {err}");
+        assert_eq!(project.run(&["ps", "-aq"]).1, "", "{engine}: {image}");
         assert_eq!(project.run(&["down"]).0, 0);
     }
 }
