@@ -505,6 +505,10 @@ pub struct Pull {
 
 /// List running projects
 #[derive(Clone, Debug, Default, ClapArgs)]
+#[command(after_long_help = "\
+Differences from Docker Compose: every engine that can be found is asked, all at once: that of DOCKER_HOST or the context in
+use, the sockets of Docker and Podman, those of all contexts. A project on another engine than the one that other commands
+use is shown with a column ENGINE. --host, --context and --engine ask one alone; --verbose says which don't answer.")]
 pub struct Ls {
     /// Stopped projects too
     #[arg(short, long)]
