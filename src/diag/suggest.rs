@@ -6,7 +6,8 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let word = plain(word);
     let length = word.chars().count();
-    let limit = (length.max(3)) / 3;
+    // One letter is no misspelling of another.
+    let limit = if length < 2 { 0 } else { length.max(3) / 3 };
     let candidates: Vec<(String, &str)> = candidates.into_iter().map(|c| (plain(c), c)).collect();
     let nearest = candidates.iter().map(|(plain, c)| (distance(&word, plain), *c)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d);
     let part = |plain: &str| plain.starts_with(&word) || plain.strip_suffix(&word).is_some_and(|rest| rest.ends_with('_'));

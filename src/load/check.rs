@@ -80,6 +80,9 @@ impl Checker<'_> {
                 Some(known) => {
                     let deduplicated = matches!(known.merge, Merge::Unique(_) | Merge::Values);
                     self.value(value, &known.shape, &at.key(key), deduplicated);
+                    if std::ptr::eq(object, &raw const SERVICE) {
+                        self.refused_by_engines(key, value, &at.key(key));
+                    }
                 }
                 None if object.extensions && key.starts_with("x-") => {}
                 None => {
@@ -95,6 +98,23 @@ impl Checker<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Words that the format takes and no engine does.
+    fn refused_by_engines(&mut self, key: &str, value: &Node, at: &Trail<'_>) {
+        let Some(text) = value.as_str().filter(|t| !t.is_empty() && !(self.uninterpolated && t.contains('$'))) else { return };
+        if self.unknown.is(value) {
+            return;
+        }
+        let (what, help) = match key {
+            "restart" => ("restart policy", mistakes::restart(text)),
+            "image" => ("name of an image", mistakes::image(text)),
+            _ => return,
+        };
+        if let Some(help) = help {
+            let finding = Diagnostic::warning("engine-refuses", format!("{} is no {what} that engines take: {text:?}", at.name()));
+            self.diagnostics.push(substituted(finding.at(value.span).help(help), value, text, self.sources));
         }
     }
 
@@ -214,7 +234,7 @@ impl Checker<'_> {
                 Err(fault) => {
                     let help = mistakes::duration(&text())
                         .map_or_else(|| "write it like `1m30s`; the units are ms, s, m, h, d, w".to_owned(), |meant| format!("write `{meant}`"));
-                    (format!("must be a duration: {fault}"), help)
+                    (format!("must be a duration, not {:?}: {}", text(), reason(&fault)), help)
                 }
             },
             Format::Bytes(min) => match scalar::bytes(node) {
@@ -223,7 +243,7 @@ impl Checker<'_> {
                 Err(fault) => {
                     let help = mistakes::size(&text())
                         .map_or_else(|| "write it like `512m`; the units are b, k, m, g".to_owned(), |meant| format!("write `{meant}`"));
-                    (format!("must be a size: {fault}"), help)
+                    (format!("must be a size, not {:?}: {}", text(), reason(&fault)), help)
                 }
             },
             Format::Mode => match scalar::mode(node) {
@@ -292,7 +312,7 @@ impl Checker<'_> {
             (Value::Time(text), _) => format!("put it in quotes: `\"{text}\"`"),
             (Value::Map(_), _) if item && written.starts_with("<<") => "take the dashes of this list away: a merge key goes into mappings".to_owned(),
             (Value::Map(map), _) if item && accepts(shape, Kinds::STRING) => mistakes::mapping_for_item(map, &path),
-            (Value::Map(map), _) if list_of(shape).is_some() => map_for_list(map, key),
+            (Value::Map(map), _) if list_of(shape).is_some() => map_for_list(map, key, shape),
             (Value::Map(_), _) => format!("write {}", describe(shape)),
             (Value::Seq(items), _) => list_for_other(items, shape, key, object),
             (Value::Int(n), _) if matches!(shape, Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
@@ -303,6 +323,7 @@ impl Checker<'_> {
                 let first = text[1..].split(" -").next().unwrap_or_default();
                 format!("put a blank behind each dash: `- {first}`")
             }
+            (_, Some(text)) if item => scalar_for_other(&text, shape, "-", object).replace("`-: {", "`- {"),
             (_, Some(text)) => scalar_for_other(&text, shape, key, object),
             (_, None) => format!("write {}", describe(shape)),
         }
@@ -310,13 +331,16 @@ impl Checker<'_> {
 }
 
 /// What to write instead of a mapping where a list is wanted.
-fn map_for_list(map: &Mapping, key: &str) -> String {
+fn map_for_list(map: &Mapping, key: &str, shape: &Shape) -> String {
     let first = map.iter().next().and_then(|e| Some((e.key.as_str(), scalar::text(&e.value)?)));
     match (key, first) {
         ("ports", Some((host, container))) => format!("write `- \"{host}:{container}\"`, a line for each"),
         ("volumes" | "devices", Some((source, target))) => format!("write `- {source}:{target}`, a line for each"),
         (_, Some((name, text))) if text.is_empty() => format!("write `- {name}`, a line for each"),
-        _ => "put `- ` in front of the first key of each item".to_owned(),
+        _ => match list_of(shape).and_then(|list| object_of(list.item)).and(map.iter().next()) {
+            Some(first) => format!("put `- ` in front of the first key of each item: `- {}: …`", first.key),
+            None => format!("write {}", describe(shape)),
+        },
     }
 }
 
@@ -367,6 +391,11 @@ fn scalar_for_other(text: &str, shape: &Shape, key: &str, object: Option<&Object
         },
         (None, None) => format!("write {}", describe(shape)),
     }
+}
+
+/// Why something is no duration or no size, without the words that say that it is none.
+fn reason(fault: &str) -> &str {
+    fault.split_once(": ").map_or(fault, |(_, why)| why)
 }
 
 /// A value that holds variables is shown with theirs in place.
@@ -452,7 +481,10 @@ pub(super) fn required(node: &Node, shape: &Shape, place: Span, at: &Trail<'_>, 
                 let message = format!("{} lacks the {keys} {}", at.name(), list_of_words(&missing, "and"));
                 let cure = |name: &&str| match object.key(name).map(|k| (k.shape, k.doc)) {
                     Some((Shape::Scalar(Scalar { format: Format::OneOf([first, ..]), .. }), _)) => format!("`{name}: {first}`"),
-                    Some((_, doc)) => format!("`{name}: …` ({})", lower_first(doc.trim_end_matches('.'))),
+                    Some((_, doc)) if !doc.trim_end_matches('.').eq_ignore_ascii_case(name) => {
+                        format!("`{name}: …` ({})", lower_first(doc.trim_end_matches('.')))
+                    }
+                    Some(_) => format!("`{name}: …`"),
                     None => format!("`{name}: …`"),
                 };
                 let cures: Vec<String> = missing.iter().map(cure).collect();

@@ -57,7 +57,7 @@ impl Check<'_> {
     fn image(&mut self, service: &Service, at: &KeyPath) {
         let name = &service.name;
         if service.image.is_empty() && service.build.is_none() && service.provider.is_none() {
-            let others = self.project.services.values().filter(|s| s.name != *name && !s.image.is_empty()).map(|s| s.name.as_str());
+            let others = self.project.services.values().filter(|s| s.name != *name && !s.image.is_empty() && name.len() > 2).map(|s| s.name.as_str());
             let help = match did_you_mean(name, others) {
                 Some(near) => format!("did you mean the service `{near}`? Otherwise add `image: …`"),
                 None => "add `image: …`, or `build: …`".to_owned(),
@@ -211,6 +211,7 @@ impl Check<'_> {
                     let help = match did_you_mean(on, project.services.keys().filter(|k| **k != service.name).map(String::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None if others.is_empty() => format!("declare it: `services: {{{on}: …}}`, or take the dependency out"),
+                        None if others.len() == 1 => format!("the only other service is {}", others.join("")),
                         None => format!("the other services are {}", others.join(", ")),
                     };
                     self.fault("undefined-service", &at, format!("{who} the service {on:?}, which is not declared"), help);

@@ -308,6 +308,7 @@ pub(super) fn inner_key(object: &Object) -> Option<&'static str> {
         "extends" => "service",
         "a model" => "model",
         "a provider" => "type",
+        "a GPU" | "a device request" => "count",
         _ => return None,
     })
 }
@@ -328,6 +329,47 @@ pub(super) fn mapping_for_item(map: &Mapping, path: &KeyPath) -> String {
         }
         _ => "write a string".to_owned(),
     }
+}
+
+/// What is wrong with a restart policy, which engines refuse: the cure.
+pub(super) fn restart(policy: &str) -> Option<String> {
+    const POLICIES: [&str; 4] = ["no", "always", "on-failure", "unless-stopped"];
+    let (name, retries) = policy.split_once(':').map_or((policy, None), |(name, retries)| (name, Some(retries)));
+    match (name, retries) {
+        ("" | "no" | "always" | "on-failure" | "unless-stopped", None) => None,
+        ("on-failure", Some(retries)) if retries.parse::<u32>().is_ok() => None,
+        ("on-failure", Some(_)) => Some("write a number of attempts: `on-failure:3`".to_owned()),
+        ("no" | "always" | "unless-stopped", Some(_)) => Some(format!("write `{name}`: only `on-failure` takes a number")),
+        ("never" | "false" | "none" | "off", _) => Some("write `\"no\"`".to_owned()),
+        ("true" | "yes" | "on" | "any", _) => Some("write `always`".to_owned()),
+        _ => Some(match did_you_mean(&name.replace('_', "-"), POLICIES) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write `no`, `always`, `on-failure`, `on-failure:3` or `unless-stopped`".to_owned(),
+        }),
+    }
+}
+
+/// What is wrong with the name of an image, which engines refuse: the cure.
+pub(super) fn image(name: &str) -> Option<String> {
+    let bare = name.split_once("://").map_or(name, |(_, rest)| rest);
+    let repository = bare.split('@').next().unwrap_or_default();
+    let (repository, tag) = match repository.rfind(':') {
+        Some(colon) if !repository[colon..].contains('/') => (&repository[..colon], Some(&repository[colon + 1..])),
+        _ => (repository, None),
+    };
+    let path = repository.split_once('/').filter(|(host, _)| host.contains(['.', ':']) || *host == "localhost").map_or(repository, |(_, path)| path);
+    if bare != name {
+        return Some(format!("write `{bare}`: an image has no scheme"));
+    }
+    if name.contains(char::is_whitespace) {
+        return Some("take the blanks out".to_owned());
+    }
+    if path.contains(|c: char| c.is_ascii_uppercase()) {
+        let lower = path.to_ascii_lowercase();
+        return Some(format!("write `{}`: only tags have capital letters", name.replacen(path, &lower, 1)));
+    }
+    (path.is_empty() || path.ends_with(['/', ':']) || path.contains("//") || path.contains(':') || tag == Some(""))
+        .then(|| "write `name:tag` or `registry/name:tag`".to_owned())
 }
 
 /// A length of time in the words of people: `5 minutes`, `3sec`, `10`.
@@ -416,6 +458,21 @@ mod tests {
             let key = help.split('`').nth(1).and_then(|cure| cure.split([':', ' ']).next()).unwrap_or_default();
             let known = key == "consort" || help.contains("top level") || of.iter().any(|o| o.key(key).is_some());
             assert!(known, "{what}: {help}");
+        }
+    }
+
+    #[test]
+    fn what_engines_refuse() {
+        for (policy, fits) in
+            [("always", true), ("on-failure:3", true), ("no", true), ("allways", false), ("on-failure:x", false), ("always:3", false)]
+        {
+            assert_eq!(restart(policy).is_none(), fits, "{policy}");
+        }
+        for name in ["nginx", "nginx:1.25", "a.b:5000/x/y:T", "localhost/x", "x@sha256:00", "registry.example.com/team/app:V1", "a_b/c-d", "1"] {
+            assert_eq!(image(name), None, "{name}");
+        }
+        for name in ["Nginx", "nginx:", ":x", "https://x/y", "a b", "x::y", "h.x:5000/", "a//b"] {
+            assert!(image(name).is_some(), "{name}");
         }
     }
 
