@@ -207,9 +207,9 @@ impl Canonical<'_> {
                 },
                 None => Node::new(item.span, Value::Null),
             };
-            let (key, span) = (key.to_owned(), value.span);
+            let (key, said) = (key.to_owned(), value.value.clone());
             if let Some(old) = entries.insert(key.clone(), Entry { key, key_span, value })
-                && old.value.span != span
+                && old.value.value != said
             {
                 self.hidden.push(Hidden { by: key_span, key: old.key_span, value: old.value.span, in_list: true });
             }

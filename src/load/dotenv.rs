@@ -437,6 +437,19 @@ mod tests {
     }
 
     #[test]
+    fn earlier_lines_of_one_name_are_remembered() {
+        let text = "A=1\nB=2\nA='3'\nA=4\n";
+        let mut sources = crate::diag::SourceMap::new();
+        let id = sources.add("e", text);
+        let found = parse(id, text, &lookup, &mut Vec::new());
+        let texts: Vec<&str> = found["A"].earlier.iter().map(|s| sources.text(*s)).collect();
+        assert_eq!((found["A"].value.as_deref(), texts), (Some("4"), vec!["1", "'3'"]));
+        assert!(found["B"].earlier.is_empty());
+        let raw = parse_raw(id, text, &mut Vec::new());
+        assert_eq!(raw["A"].earlier.len(), 2);
+    }
+
+    #[test]
     fn raw_takes_lines_as_they_are() {
         let (variables, said) = read_with("# c\n A= 'x' # $SET \r\nB\n\nC=\\n${\nD =1\n=2\nE F", true);
         assert_eq!(variables, ["A= 'x' # $SET ", "B", "C=\\n${"]);

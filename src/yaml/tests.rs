@@ -31,6 +31,16 @@ fn said(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_a_merge_key_brings_in_vain_is_remembered() {
+    let text = "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  <<: [*x, *y]\n  a: 5\n";
+    let mut sources = SourceMap::new();
+    let id = sources.add("c", text);
+    let hidden = parse(id, text).hidden;
+    let lines: Vec<String> = hidden.iter().map(|(by, key, value)| [by, key, value].map(|s| place(&sources, *s)).join(" < ")).collect();
+    assert_eq!(lines, ["5:3 a < 1:8 a < 1:11 1", "1:14 b < 2:8 b < 2:11 3"]);
+}
+
+#[test]
 fn every_key_and_value_has_its_place() {
     let text = "a:\n  - x # c\n  - \"y z\"\nb: {c: [1, 2], d: }\ne:\nf: |\n  one\n  two\n\ng: !reset null\nh: !override [1]\n";
     let (sources, root) = sound(text);
