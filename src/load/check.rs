@@ -103,8 +103,10 @@ impl Checker<'_> {
 
     /// Words that the format takes and no engine does.
     fn refused_by_engines(&mut self, key: &str, value: &Node, at: &Trail<'_>) {
-        let Some(text) = value.as_str().filter(|t| !t.is_empty() && !(self.uninterpolated && t.contains('$'))) else { return };
-        if self.unknown.is(value) {
+        let Some(text) = value.as_str().filter(|t| !(t.is_empty() || self.uninterpolated && t.contains('$'))) else { return };
+        // Where a variable without a value leaves a gap, that is the slip, and told.
+        let gap = self.sources.text(value.span).contains('$') && text.ends_with([':', '/']);
+        if self.unknown.is(value) || gap {
             return;
         }
         let (what, help) = match key {

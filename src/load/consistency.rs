@@ -105,6 +105,12 @@ impl Check<'_> {
         if self.is_lost(&section) {
             return;
         }
+        if key.is_empty() {
+            let at = if at.last_key() == Some("source") { at.parent() } else { at.clone() };
+            let help = format!("add `source: …`, the key of a {kind}");
+            self.fault("missing-key", &at, format!("`{at}` doesn't say which {kind} it is"), help);
+            return;
+        }
         let known: Vec<&String> = known.collect();
         let declared = match kind {
             "secret" | "config" => format!("{{file: ./{key}}}"),
