@@ -135,7 +135,8 @@ impl Fact {
         if details.state.is_some() {
             self.state = details.state;
         }
-        self.health = details.health;
+        // Engines call what doesn't run unhealthy; one that is about to be started again is not.
+        self.health = details.health.filter(|_| matches!(self.state, Some(State::Running | State::Paused)));
         let over = matches!(details.state, Some(State::Exited | State::Dead));
         (self.ended, self.code) = (over, over.then_some(details.exit_code));
         // Only a run that was seen to start has to prove itself.

@@ -317,6 +317,24 @@ fn ready_without_a_health_check_means_running_for_a_moment() {
 }
 
 #[test]
+fn what_is_about_to_be_started_again_is_not_unhealthy() {
+    let mut b = Building::default();
+    b.service("db", true, &[]);
+    b.gate("db", Gate::Healthy, None, false);
+    let observed = Observed::default();
+    let mut bench = Bench::new(&b.plan, &observed);
+    bench.on(Input::Begin).on(heard("db", EventKind::Started)).on(heard("db", EventKind::Died { exit_code: 4 }));
+    let (container, count) = bench.looks.pop().expect("it is looked at");
+    // So says Docker of a container whose probes have stopped with it.
+    let healthcheck = Some(HealthcheckSpec { test: vec!["CMD".into(), "true".into()], ..HealthcheckSpec::default() });
+    let details = ContainerDetails { state: Some(State::Restarting), health: Some(Health::Unhealthy), healthcheck, ..exited(4) };
+    bench.on(Input::Seen { container, heard: count, details: Ok(Some(Box::new(details))) });
+    assert!(!bench.run.finished() && bench.run.failures.is_empty());
+    bench.on(heard("db", EventKind::Started)).on(heard("db", EventKind::Health(Health::Healthy)));
+    assert!(bench.run.finished() && bench.run.failures.is_empty());
+}
+
+#[test]
 fn ready_and_one_shot_services() {
     for (one_shot, code, passes) in [(true, 0, true), (true, 3, false), (false, 0, false)] {
         let mut b = Building::default();
