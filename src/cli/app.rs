@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 /// Waits until there is a runtime. Commands that hardly ever need one are begun without.
-async fn runtime() {
+pub(super) async fn runtime() {
     poll_fn(|_| if Handle::try_current().is_ok() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 

@@ -1,21 +1,19 @@
 //! `config`.
 
-use super::app::App;
-use super::args;
+use super::app::{App, runtime};
 use super::fault::{Fault, usage};
+use super::{args, digests};
 use crate::exit::Exit;
 use crate::graph;
 use crate::load::explain::explain;
 use crate::load::render::{self, Format};
 use crate::load::{self, Loaded, Request, annotate};
 use crate::model::Selection;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// `config`.
 pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Fault> {
-    if args.resolve_image_digests || args.lock_image_digests {
-        return Err(usage("image digests are not available yet").into());
-    }
     // These are asked of the whole project, and none of them needs what env files say.
     let whole = args.list_services || args.list_volumes || args.list_networks || args.list_models || args.hash.is_some() || args.variables;
     let listed = whole || args.list_profiles || args.list_images;
@@ -49,7 +47,14 @@ pub(crate) async fn run(app: &mut App, args: &args::Config) -> Result<Exit, Faul
         let selected = graph::select(&loaded.project, &selection)?;
         load::restrict(&mut loaded.project, &selected.services, request.all_resources);
     }
-    let text = rendered(&loaded, args)?;
+    let pins = match args.resolve_image_digests || args.lock_image_digests {
+        true if !listed => {
+            runtime().await;
+            app.unless_interrupted(digests::resolve(&loaded, &app.environment)).await??
+        }
+        _ => BTreeMap::new(),
+    };
+    let text = rendered(&loaded, args, &pins)?;
     match &args.output {
         _ if args.quiet => Ok(Exit::Success),
         Some(file) => {
@@ -82,7 +87,7 @@ async fn explained(app: &mut App, request: &Request, what: &str, args: &args::Co
 }
 
 /// What was asked for.
-fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
+fn rendered(loaded: &Loaded, args: &args::Config, pins: &BTreeMap<String, String>) -> Result<String, Fault> {
     let project = &loaded.project;
     let lines = |names: Vec<String>| names.into_iter().map(|n| n + "\n").collect::<String>();
     if args.list_services {
@@ -133,6 +138,7 @@ fn rendered(loaded: &Loaded, args: &args::Config) -> Result<String, Fault> {
     };
     Ok(match format {
         _ if args.annotate => annotate::config(loaded),
-        format => render::config(loaded, format),
+        format if args.lock_image_digests => render::images_only(loaded, format, pins),
+        format => render::pinned(loaded, format, pins),
     })
 }

@@ -8,6 +8,7 @@ mod args;
 mod change;
 mod check;
 mod config;
+mod digests;
 mod down;
 mod exec;
 mod fault;

@@ -23,8 +23,14 @@ pub enum Format {
 /// The project in canonical form. Dollar signs are doubled, so that it can be read again; files that were loaded without
 /// interpolation are written with their expressions.
 pub fn config(loaded: &Loaded, format: Format) -> String {
+    pinned(loaded, format, &BTreeMap::new())
+}
+
+/// As [`config`], with other names for the images in `pins`.
+pub fn pinned(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) -> String {
     if loaded.uninterpolated {
-        let tree = lower::json(loaded.provenance.root());
+        let mut tree = lower::json(loaded.provenance.root());
+        pin(&mut tree, pins);
         return match format {
             Format::Json => pretty(&without_empty_lists(tree)),
             Format::Yaml => yaml::emit(&sorted(tree)),
@@ -35,6 +41,7 @@ pub fn config(loaded: &Loaded, format: Format) -> String {
     for service in value.get_mut("services").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
         service.as_object_mut().map(|service| service.shift_remove("label_file"));
     }
+    pin(&mut value, pins);
     let text = match format {
         Format::Json => {
             let mut top: BTreeMap<String, Value> = match value {
@@ -52,6 +59,38 @@ pub fn config(loaded: &Loaded, format: Format) -> String {
         }
     };
     text.replace('$', "$$")
+}
+
+fn pin(tree: &mut Value, pins: &BTreeMap<String, String>) {
+    for service in tree.get_mut("services").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        if let Some(image) = service.get_mut("image")
+            && let Some(name) = image.as_str().and_then(|image| pins.get(image))
+        {
+            *image = json!(name);
+        }
+    }
+}
+
+/// A file to lay over the others: the services with their images as in `pins`, and nothing else.
+pub fn images_only(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) -> String {
+    let typed_json = format == Format::Json && !loaded.uninterpolated;
+    let service = |service: &Service| {
+        let mut map = Map::new();
+        if typed_json {
+            map.extend(["command", "entrypoint"].map(|key| (key.to_owned(), Value::Null)));
+        }
+        if !service.image.is_empty() {
+            map.insert("image".into(), json!(pins.get(&service.image).unwrap_or(&service.image)));
+        }
+        Value::Object(map)
+    };
+    let disabled = loaded.project.disabled.iter().filter(|_| loaded.uninterpolated);
+    let services = by_keys(loaded.project.services.iter().chain(disabled).map(|(name, s)| (name.clone(), service(s))));
+    match format {
+        Format::Json if typed_json => pretty(&json!({ "name": "", "services": services })),
+        Format::Json => pretty(&json!({ "services": services })),
+        Format::Yaml => yaml::emit(&json!({ "services": services })),
+    }
 }
 
 /// Names of the enabled services, dependencies first.

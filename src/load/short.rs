@@ -70,7 +70,7 @@ pub(super) fn ports(spec: &str) -> Result<Vec<ShortPort>, Fault> {
         };
         return Err(fault(ip_part, format!("{ip:?} is not an IP address"), help));
     }
-    let (first, last) = range(container).ok_or_else(|| bad_port(container_part.clone(), "container", container))?;
+    let (first, last) = range(container).filter(|(first, _)| *first > 0).ok_or_else(|| bad_port(container_part.clone(), "container", container))?;
     let (host_first, host_last) = if host.is_empty() { (0, 0) } else { range(host).ok_or_else(|| bad_port(host_part.clone(), "host", host))? };
     let one = first == last;
     if !host.is_empty() && last - first != host_last - host_first && !one {
@@ -102,8 +102,8 @@ fn bad_port(part: Range<usize>, whose: &str, text: &str) -> Fault {
             "take the typographic quotes away: to YAML they are part of the text".to_owned()
         }
         Some((first, last)) if number(first) > number(last) && number(last).is_some() => format!("write the lower port first: `{last}-{first}`"),
-        _ if number(text).is_some() => "ports go from 0 to 65535".to_owned(),
-        _ => "write a number from 0 to 65535, or a range like `8000-8010`".to_owned(),
+        _ if number(text).is_some() => "ports go from 1 to 65535".to_owned(),
+        _ => "write a number from 1 to 65535, or a range like `8000-8010`".to_owned(),
     };
     fault(part, format!("{text:?} is not a port of the {whose}"), help)
 }
