@@ -2,7 +2,7 @@
 //! Where the recordings are absent the tests say so; the units beside the code hold the same rules.
 
 use consort::diag::SourceId;
-use consort::load::{dotenv, words};
+use consort::load::{self, Request, dotenv, render, words};
 use consort::units::{Bytes, Duration};
 use consort::yaml::{self, Node, Value};
 use serde_json::{Value as Json, json};
@@ -194,4 +194,89 @@ fn env_files_are_read_as_by_the_reference() {
             }
         }
     });
+}
+
+/// What the reference made of pieces of grammar when `tests/oracle/record.py` asked it: whole files, loaded and printed.
+#[test]
+fn pieces_of_grammar_are_read_as_by_the_reference() {
+    let recording: Json = serde_json::from_str(include_str!("grammar.json")).expect("JSON");
+    let mut differences = Vec::new();
+    for (class, cases) in recording.as_object().expect("classes") {
+        for case in cases.as_array().expect("cases") {
+            let (input, theirs) = (case[0].as_str().expect("an input"), case[1].get("is").cloned());
+            let known = MEANT.iter().any(|(c, i, _)| c == class && *i == input);
+            let found = answer(class, input);
+            if (found == theirs) == known {
+                differences.push(format!("{class} {input:?}: ours {found:?}, theirs {theirs:?}"));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{} are not as expected:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Cases that differ on purpose: class, input, reason.
+const MEANT: &[(&str, &str, &str)] = &[
+    ("scalars", ".inf", "JSON has no such number: the reference fails to print it"),
+    ("scalars", ".Inf", "JSON has no such number: the reference fails to print it"),
+    ("scalars", "-.INF", "JSON has no such number: the reference fails to print it"),
+    ("scalars", "+.inf", "JSON has no such number: the reference fails to print it"),
+    ("scalars", ".nan", "JSON has no such number: the reference fails to print it"),
+    ("scalars", ".NaN", "JSON has no such number: the reference fails to print it"),
+    ("scalars", "2026-11-22", "x- keys keep a date as it is written"),
+    ("scalars", "2026-1-2", "x- keys keep a date as it is written"),
+    ("scalars", "2026-11-22 10:20:30", "x- keys keep a date as it is written"),
+    ("bytes", "-1", "so that `${LIMIT:--1}` can say what `-1` says"),
+    ("bytes", "1_000", "a unit that is no unit"),
+    ("bytes", "9223372036854775807", "the reference overflows"),
+    ("bytes", "9223372036854775808", "the reference overflows"),
+    ("env_files", "A", "the reference makes a variable without a name of it"),
+    ("env_files", "A='b' c", "the reference makes a variable without a name of it"),
+    ("env_files", "A=\"b\" c", "the reference makes a variable without a name of it"),
+    ("env_files", "=1", "the reference makes a variable without a name of it"),
+    ("yaml", "---\nx-a: b\n---\n", "a document without anything says nothing"),
+    ("yaml", "x-a: b\u{85}c\n", "no line breaks in YAML 1.2"),
+    ("yaml", "x-a: b\u{2028}c\n", "no line breaks in YAML 1.2"),
+    ("strings", "\u{1f600}", "the recording escapes what this test writes as it is"),
+    ("strings", "\u{7f}", "the recording escapes what this test writes as it is"),
+    ("strings", "a\u{2028}b", "YAML 1.2 readers would see other text"),
+    ("strings", "\u{feff}a", "one escape is enough"),
+];
+
+/// The part of `config` that a case is about; `None` where the file is refused.
+fn answer(class: &str, input: &str) -> Option<Json> {
+    const SERVICE: &str = "services: {a: {image: i}}\n";
+    let with = |key: &str| format!("services: {{a: {{image: i, {key}: {}}}}}\n", json!(input));
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = !input.starts_with(['x', '?', '%', '\u{feff}']) || input.contains("---");
+    let text = match class {
+        "scalars" => format!("x-v: {input}\n{SERVICE}"),
+        "strings" => format!("x-v: {}\n{SERVICE}", json!(input)),
+        "words" => with("command"),
+        "durations" => with("stop_grace_period"),
+        "bytes" => with("mem_limit"),
+        "env_files" => {
+            std::fs::write(folder.path().join("vars"), input).expect("a file");
+            "services: {a: {image: i, env_file: vars}}\n".to_owned()
+        }
+        "yaml" if whole => input.to_owned(),
+        "yaml" => format!("{input}{SERVICE}"),
+        other => panic!("no class {other}"),
+    };
+    std::fs::write(folder.path().join("compose.yaml"), text).expect("a file");
+    let request = Request { cwd: folder.path().into(), project_name: Some("p".into()), ..Request::default() };
+    let loaded = load::load(&request).ok()?;
+    if class == "strings" {
+        let text = render::config(&loaded, render::Format::Yaml);
+        return text.find("\nx-v:").map(|at| json!(text[at + 1..]));
+    }
+    let all: Json = serde_json::from_str(&render::config(&loaded, render::Format::Json)).expect("JSON");
+    let of_service = |key: &str| all["services"]["a"][key].clone();
+    Some(match class {
+        "scalars" => all["x-v"].clone(),
+        "words" => of_service("command"),
+        "durations" => of_service("stop_grace_period"),
+        "bytes" => of_service("mem_limit"),
+        "env_files" => of_service("environment"),
+        _ => all.as_object().into_iter().flatten().filter(|(k, _)| k.starts_with("x-")).map(|(k, v)| (k.clone(), v.clone())).collect(),
+    })
 }
