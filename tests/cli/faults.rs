@@ -101,7 +101,8 @@ impl Powerless {
         }
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("consort");
-        std::fs::copy(env!("CARGO_BIN_EXE_consort"), &program).unwrap();
+        // By a process of its own: a program that some other test's child still has open for writing can't be run.
+        assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_consort")).arg(&program).status().unwrap().success());
         let powerless = Self { folder, program };
         powerless.chmod("", 0o755);
         powerless.chmod("consort", 0o755);
