@@ -608,7 +608,7 @@ fn bad_name(name: &str, names: Names) -> bool {
 }
 
 /// Objects in which the reference takes any key.
-const OVERLOOKED: [&str; 3] = ["external", "extends", "an entry of include"];
+pub(super) const OVERLOOKED: [&str; 3] = ["external", "extends", "an entry of include"];
 
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')

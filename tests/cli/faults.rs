@@ -65,6 +65,9 @@ fn a_full_disk_ends_a_pull_with_nothing_begun() {
     };
     let file = format!("services:\n{}{}", service("small", "busybox:latest"), service("large", "postgres:14.2"));
     let project = Project::new(daemon.address(), "full", &file);
+    // What fits is there already: while the large one is unpacked, nothing else would fit either.
+    let (code, _, err) = project.run(&["pull", "small"]);
+    assert_eq!(code, 0, "{err}");
     for command in [&["up", "-d"][..], &["pull"], &["up", "-d", "--wait", "large"]] {
         let (code, out, err) = project.run(command);
         assert_eq!((code, out.as_str()), (1, ""), "{command:?}: {err}");

@@ -39,11 +39,20 @@ pub static INCLUDE_ENTRY: Object = Object {
     extensions: false,
 };
 
-static EXTERNAL_NAME: Object =
-    Object { what: "external", keys: &[key("name", TEXT, "Deprecated; `name` beside `external: true` says it.")], required: &[], extensions: true };
+const OLD_NAME: Key = key("name", TEXT, "Deprecated; `name` beside `external: true` says it.");
+static EXTERNAL_NAME: Object = Object { what: "an external resource", keys: &[OLD_NAME], required: &[], extensions: true };
+static EXTERNAL_FILE_NAME: Object = Object { what: "external", keys: &[OLD_NAME], required: &[], extensions: true };
 
+const fn external(forms: Shape) -> Key {
+    key("external", forms, "It exists already and is neither created nor removed.").form(Form::External)
+}
+
+/// Of networks and volumes.
+const EXTERNAL: Key = external(EXTERNAL_FORMS);
 const EXTERNAL_FORMS: Shape = Shape::Either(&[BOOL, Shape::Object(&EXTERNAL_NAME)]);
-const EXTERNAL: Key = key("external", EXTERNAL_FORMS, "It exists already and is neither created nor removed.").form(Form::External);
+/// Of secrets and configs, where the reference overlooks other keys.
+const EXTERNAL_FILE: Key = external(EXTERNAL_FILE_FORMS);
+const EXTERNAL_FILE_FORMS: Shape = Shape::Either(&[BOOL, Shape::Object(&EXTERNAL_FILE_NAME)]);
 const NAME: Key = key("name", TEXT, "Its real name; the project's name and the key if absent.");
 const LABELS: Key = key("labels", KEY_VALUES, "Labels.").form(Form::KeyValues).merge(Merge::Values);
 const DRIVER_OPTS: Key = key("driver_opts", OPTIONS, "Options for the driver.");
@@ -103,12 +112,16 @@ const DRIVER: Key = key("driver", TEXT, "Driver that holds it.");
 const OPTS: Key = key("driver_opts", OPTIONS, "Options for the driver.").ignored("no engine here has drivers for it");
 const TEMPLATE_DRIVER: Key = key("template_driver", TEXT, "Template language of its content.");
 
-static SECRET: Object =
-    Object { what: "a secret", keys: &[NAME, ENVIRONMENT, FILE, EXTERNAL, LABELS, DRIVER, OPTS, TEMPLATE_DRIVER], required: &[], extensions: true };
+static SECRET: Object = Object {
+    what: "a secret",
+    keys: &[NAME, ENVIRONMENT, FILE, EXTERNAL_FILE, LABELS, DRIVER, OPTS, TEMPLATE_DRIVER],
+    required: &[],
+    extensions: true,
+};
 
 static CONFIG: Object = Object {
     what: "a config",
-    keys: &[NAME, key("content", TEXT, "The content itself."), ENVIRONMENT, FILE, EXTERNAL, LABELS, TEMPLATE_DRIVER],
+    keys: &[NAME, key("content", TEXT, "The content itself."), ENVIRONMENT, FILE, EXTERNAL_FILE, LABELS, TEMPLATE_DRIVER],
     required: &[],
     extensions: true,
 };

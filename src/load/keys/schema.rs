@@ -5,6 +5,7 @@
 //! code can tell are left to the loader.
 
 use super::{Format, Key, Kinds, MapOf, Merge, Names, Object, ROOT, Scalar, Shape, Status};
+use crate::load::check::OVERLOOKED;
 use serde_json::{Map, Value, json};
 
 /// The schema of a Compose file.
@@ -33,7 +34,10 @@ fn properties(object: &Object, definitions: &mut Map<String, Value>) -> Value {
     if object.extensions {
         value["patternProperties"] = json!({ "^x-": {} });
     }
-    value["additionalProperties"] = false.into();
+    // Other keys of these are warned about, no more.
+    if !OVERLOOKED.contains(&object.what) {
+        value["additionalProperties"] = false.into();
+    }
     value
 }
 
