@@ -62,6 +62,35 @@ def chain(length):
     return "\n".join(lines) + "\n"
 
 
+def long_file(lines):
+    """A file of so many lines: anchors, merge keys, expressions, short and long forms."""
+    text = ["x-common: &common", "  restart: unless-stopped", "x-env: &env", "  TZ: Europe/Prague", "services:"]
+    i = 0
+    while len(text) < lines:
+        text += [f"  s{i}:", "    <<: *common", f"    image: registry.example.com/team/app-{i}:${{TAG:-1.{i}.0}}", "    build:",
+                 f"      context: ./apps/{i}   # a comment", "      args:", "        HTTP_PROXY:",
+                 "    command: [\"sh\", \"-c\", \"exec ./run --name '$$HOSTNAME'\"]", "    environment:", "      <<: *env",
+                 f"      DATABASE_URL: postgres://user:${{PASSWORD:-none}}@db:5432/app{i}", "      MOTD: |", "        Hello,", "        there",
+                 "    ports:", f'      - "{10000 + i}:80"', "      - target: 443", f'        published: "{20000 + i}"', "    volumes:",
+                 f"      - data{i % 5}:/var/lib/data", "      - type: bind", f"        source: ./conf/{i}", "        target: /etc/app",
+                 "    healthcheck:", "      test: [CMD, curl, -f, http://localhost/]", "      interval: 1m30s", "    depends_on:",
+                 f"      s{max(i - 1, 0)}:" if i else "      s1:", "        condition: service_healthy"] if i != 1 else [
+                 "  s1:", "    image: busybox", "    healthcheck: {test: [CMD, 'true']}"]
+        i += 1
+    return "\n".join(text + ["volumes:"] + [f"  data{i}:" for i in range(5)]) + "\n"
+
+
+def linked(services):
+    """Services of which each needs another one."""
+    lines = ["services:"]
+    for i in range(services):
+        lines += [f"  s{i}:", f"    image: {IMAGE}", "    command: [sleep, infinity]", "    environment:", f"      N: '{i}'", "      MODE: ${MODE:-prod}",
+                  f"    ports: ['{10000 + i}:80']", "    volumes: ['data:/data']"]
+        if i:
+            lines += ["    depends_on:", f"      - s{i // 2}"]
+    return "\n".join(lines + ["volumes:", "  data:"]) + "\n"
+
+
 def talkative(lines):
     """One service that writes so many lines and ends."""
     return f'services:\n  talk:\n    image: {IMAGE}\n    command: ["seq", "{lines}"]\n'
@@ -134,6 +163,17 @@ class Bench:
                         self.memory("up --dry-run, 50", folders, ["--dry-run", "up", "-d"])
                         self.memory("up -d, 50", folders, ["up", "-d"])
                         self.once(folders, ["down", "-v"])
+            if self.wants("load"):
+                folders = self.project("load", long_file(10_000))
+                figures = self.alternate(folders, [("config", ["config"])], ["config"])
+                self.report("config, 10,000 lines", figures["config"], 0.05)
+                self.report("config, 10,000 lines: CPU", figures["config"], 0.05, column=1)
+                # Loaded, checked and planned; no engine takes part.
+                folders = self.project("many", linked(500))
+                ours = [run(self.tools["ours"] + ["--engine", "sim", "--dry-run", "up"], folders["ours"]) for _ in range(self.runs)]
+                for name, column in (("wall", 0), ("CPU", 1)):
+                    figure = statistics.median(sample[column] for sample in ours) * 1000
+                    print(f"500 services planned: {name:<6} ours {figure:10.1f} ms   target 50 ms {'met' if figure <= 50 else 'MISSED'}", flush=True)
             if self.wants("noop") or self.wants("ps"):
                 folders = self.project("steady", flat(50))
                 self.once(folders, ["up", "-d"])
@@ -167,7 +207,7 @@ def main():
     parser.add_argument("--ours", required=True)
     parser.add_argument("--peer", required=True)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", default="", help="comma-separated beginnings: start,up1,up10,up50,noop,ps,chain,logs")
+    parser.add_argument("--only", default="", help="comma-separated beginnings: start,up1,up10,up50,load,noop,ps,chain,logs")
     Bench(parser.parse_args()).main()
 
 

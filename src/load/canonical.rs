@@ -1,5 +1,6 @@
 //! Short forms become long ones, as the key table says. Every new node keeps the place of what it was made of.
 
+use super::budget::Budget;
 use super::check::{substituted, takes};
 use super::keys::{Form, Object, Shape};
 use super::trace::Hidden;
@@ -18,9 +19,13 @@ pub(super) struct Canonical<'a> {
     pub uninterpolated: bool,
     /// Items that others of the same name hide.
     pub hidden: &'a mut Vec<Hidden>,
+    pub budget: &'a mut Budget,
     /// Scalars that may say anything. They stay as they are; items of lists go, so that lists have only what is known.
     pub unknown: &'a Unknown,
 }
+
+/// What a port takes that comes out of a range.
+const PORT_BYTES: usize = 400;
 
 impl Canonical<'_> {
     /// Makes the value at `at` canonical. What the check refused is left as it is.
@@ -235,7 +240,10 @@ impl Canonical<'_> {
         if self.uninterpolated && text.contains('$') {
             return vec![item];
         }
+        // Counted here, and once more with all that the document has become.
+        let enough = "publish fewer ports, or use `network_mode: host`";
         match short::ports(&text) {
+            Ok(ports) if !self.budget.spend(ports.len() * PORT_BYTES, Some(item.span), enough, self.diagnostics) => Vec::new(),
             Ok(ports) => ports
                 .into_iter()
                 .map(|port| {

@@ -33,6 +33,11 @@ pub struct EnvVar {
 /// Variables in the order of the file; the last of two with one name counts.
 pub type EnvFile = IndexMap<String, EnvVar>;
 
+/// How long the values of one text may get together, in bytes.
+const MAX_LENGTH: usize = 16 << 20;
+/// After so many findings the rest of a text isn't looked at: it is something else than an env file.
+const MAX_FINDINGS: usize = 500;
+
 /// Reads the Compose grammar. Expressions in values see `lookup` first, then earlier lines of the same text. A line
 /// with an error is reported and left out.
 pub fn parse(source: SourceId, text: &str, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) -> EnvFile {
@@ -46,9 +51,13 @@ pub fn parse(source: SourceId, text: &str, lookup: Lookup<'_>, diagnostics: &mut
         );
         return EnvFile::new();
     }
-    let mut reader = Reader { source, text, lookup, diagnostics, at: 0, quoted: None, leftover: None, found: EnvFile::new() };
+    let before = diagnostics.len();
+    let mut reader = Reader { source, text, lookup, diagnostics, at: 0, quoted: None, leftover: None, found: EnvFile::new(), length: 0 };
     while reader.skip_blank() {
         reader.statement();
+        if reader.length > MAX_LENGTH || reader.diagnostics.len() > before + MAX_FINDINGS {
+            break;
+        }
     }
     reader.found
 }
@@ -57,6 +66,7 @@ pub fn parse(source: SourceId, text: &str, lookup: Lookup<'_>, diagnostics: &mut
 /// left out.
 pub fn parse_raw(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnostic>) -> EnvFile {
     let mut found = EnvFile::new();
+    let before = diagnostics.len();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let content = line.strip_suffix('\n').unwrap_or(line);
@@ -82,6 +92,9 @@ pub fn parse_raw(source: SourceId, text: &str, diagnostics: &mut Vec<Diagnostic>
             insert(&mut found, key, EnvVar { value, key_span, span, earlier: Vec::new() });
             continue;
         };
+        if diagnostics.len() > before + MAX_FINDINGS {
+            break;
+        }
         let whole = Span::new(source, at, end);
         diagnostics.push(Diagnostic::error("env-file", fault).at(whole).help("in the raw format write `NAME=value`, without blanks before the `=`"));
     }
@@ -112,6 +125,8 @@ struct Reader<'a> {
     /// How many findings there were when text behind a closing quote had been warned of.
     leftover: Option<usize>,
     found: EnvFile,
+    /// Bytes of all values so far.
+    length: usize,
 }
 
 impl Reader<'_> {
@@ -280,7 +295,14 @@ impl Reader<'_> {
         let written = &self.text[span.start as usize..span.end as usize];
         let place = |range: Range<usize>| locate(written, value, range).map_or(span, |r| span.part(r.start, r.end));
         match found {
+            Ok(found) if self.length + found.text.len() > MAX_LENGTH => {
+                self.length = usize::MAX;
+                let what = format!("with their variables the values of this file get longer than {} MB", MAX_LENGTH >> 20);
+                self.diagnostics.push(Diagnostic::error("size-limit", what).at(span).help("use shorter values, or fewer of them"));
+                None
+            }
             Ok(found) => {
+                self.length += found.text.len();
                 self.diagnostics.extend(found.unset.into_iter().map(|(name, range)| unset(&name).at(place(range))));
                 Some(found.text)
             }

@@ -26,6 +26,15 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// How many findings of one call are kept.
 const MAX_FINDINGS: usize = 200;
 
+/// How many faults of one text are looked for; behind each the rest is read again.
+const MAX_FAULTS: usize = 20;
+
+/// How long a text may get, in bytes: the system takes no longer variable or argument by far.
+const MAX_TEXT: usize = 4 << 20;
+
+/// How long all texts of one tree may get together.
+const MAX_TEXTS: usize = 16 << 20;
+
 /// How deep expressions may nest.
 const MAX_DEPTH: usize = 64;
 
@@ -50,6 +59,8 @@ pub struct InterpolationError {
     pub range: Range<usize>,
     /// The variable that `${V:?}` or `${V?}` asks for; absent where the expression is malformed.
     pub required: Option<String>,
+    /// The text would get too long; the expression itself may be in order.
+    pub too_long: bool,
 }
 
 /// One part of a text. Ranges count bytes of the text that was given to [`next_part`].
@@ -156,12 +167,16 @@ pub fn interpolate_str(text: &str, lookup: Lookup<'_>) -> Result<Interpolated, I
     Ok(result)
 }
 
+fn too_long(limit: usize, range: Range<usize>) -> InterpolationError {
+    InterpolationError { message: format!("with its variables the text gets longer than {} MB", limit >> 20), range, required: None, too_long: true }
+}
+
 /// Adds `text`, which begins at byte `base` of the whole, to `result`.
 fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result: &mut Interpolated) -> Result<(), InterpolationError> {
     let whole = |range: Range<usize>| base + range.start..base + range.end;
     if depth > MAX_DEPTH {
         let message = format!("expressions nest deeper than {MAX_DEPTH} levels");
-        return Err(InterpolationError { message, range: whole(0..text.len()), required: None });
+        return Err(InterpolationError { message, range: whole(0..text.len()), required: None, too_long: false });
     }
     let mut at = 0;
     while at < text.len() {
@@ -172,7 +187,7 @@ fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result:
             Part::Dollar => result.text.push('$'),
             Part::Malformed { what, range } => {
                 let message = format!("`{}` is no expression: {what}", &text[range.clone()]);
-                return Err(InterpolationError { message, range: whole(range), required: None });
+                return Err(InterpolationError { message, range: whole(range), required: None, too_long: false });
             }
             Part::Expression { name, operator, range } => {
                 let value = lookup(name);
@@ -200,14 +215,17 @@ fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result:
                             "" => format!("the required variable `{name}` {state}"),
                             reason => format!("the required variable `{name}` {state}: {reason}"),
                         };
-                        return Err(InterpolationError { message, range: whole(range), required: Some(name.to_owned()) });
+                        return Err(InterpolationError { message, range: whole(range), required: Some(name.to_owned()), too_long: false });
                     }
                     _ => {}
                 }
                 match value {
                     Some(value) => {
                         result.text.push_str(&value);
-                        if !result.variables.iter().any(|v| v == name) {
+                        if result.text.len() > MAX_TEXT {
+                            return Err(too_long(MAX_TEXT, whole(range)));
+                        }
+                        if result.variables.len() < MAX_FINDINGS && !result.variables.iter().any(|v| v == name) {
                             result.variables.push(name.to_owned());
                         }
                     }
@@ -226,7 +244,7 @@ fn substitute(text: &str, base: usize, depth: usize, lookup: Lookup<'_>, result:
 ///
 /// Returns the places of the scalars that have a fault and stay as they are written: nothing is known of what they say.
 pub fn interpolate(node: &mut Node, sources: &SourceMap, lookup: Lookup<'_>, diagnostics: &mut Vec<Diagnostic>) -> BTreeSet<Span> {
-    let mut state = Walk { sources, lookup, diagnostics, reported: BTreeSet::new(), left_out: 0, unknown: BTreeSet::new() };
+    let mut state = Walk { sources, lookup, diagnostics, reported: BTreeSet::new(), left_out: 0, unknown: BTreeSet::new(), length: 0 };
     walk(node, &mut state);
     if state.left_out > 0 {
         let what = format!("{} more findings about variables are left out", state.left_out);
@@ -245,6 +263,7 @@ pub(super) fn unset(name: &str) -> Diagnostic {
 pub(super) fn malformed(error: InterpolationError, text: &str) -> Diagnostic {
     match error.required {
         Some(name) => Diagnostic::error("required-variable", error.message).help(format!("set `{name}` in the environment or in an env file")),
+        None if error.too_long => Diagnostic::error("size-limit", error.message).help("use shorter values, or fewer of them"),
         None => {
             let help = match meant(text.get(error.range).unwrap_or_default()) {
                 Some(cure) => format!("{cure}; a literal dollar sign is written `$$`"),
@@ -293,6 +312,8 @@ struct Walk<'a> {
     reported: BTreeSet<(Span, String)>,
     left_out: usize,
     unknown: BTreeSet<Span>,
+    /// Bytes of all texts so far.
+    length: usize,
 }
 
 fn walk(node: &mut Node, state: &mut Walk<'_>) {
@@ -300,7 +321,16 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
         Value::Seq(items) => items.iter_mut().for_each(|item| walk(item, state)),
         Value::Map(map) => map.iter_mut().for_each(|entry| walk(&mut entry.value, state)),
         Value::String(text) if text.contains('$') => match interpolate_str(text, state.lookup) {
+            Ok(found) if state.length.saturating_add(found.text.len()) > MAX_TEXTS => {
+                // Said once; what isn't substituted costs nothing more.
+                if state.length <= MAX_TEXTS {
+                    state.report(malformed(too_long(MAX_TEXTS, 0..text.len()), text), node.span, text, 0..text.len());
+                }
+                state.length = usize::MAX;
+                state.unknown.insert(node.span);
+            }
             Ok(found) => {
+                state.length += found.text.len();
                 for (name, range) in found.unset {
                     state.report(unset(&name), node.span, text, range);
                 }
@@ -310,7 +340,8 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
             Err(error) => {
                 state.unknown.insert(node.span);
                 let mut next = Some((error, 0));
-                while let Some((error, base)) = next.take() {
+                let mut times = 0..MAX_FAULTS;
+                while let Some((error, base)) = next.take().filter(|_| times.next().is_some()) {
                     let range = base + error.range.start..base + error.range.end;
                     let error = InterpolationError { range: range.clone(), ..error };
                     state.report(malformed(error, text), node.span, text, range.clone());

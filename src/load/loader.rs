@@ -1,5 +1,6 @@
 //! Files → one canonical tree: interpolation, check, canonical form, `include`, `extends`, merge.
 
+use super::budget::{Budget, MAX_CHAIN};
 use super::canonical::{Canonical, entry};
 use super::check::Checker;
 use super::find::{self, File, absolute};
@@ -38,6 +39,7 @@ pub(super) struct Loader<'r> {
     pub unextended: BTreeSet<String>,
     /// Places of the `extends` of each cycle that is told.
     cycles: BTreeSet<BTreeSet<Span>>,
+    budget: Budget,
     /// Documents of files that were read, as written.
     read: BTreeMap<PathBuf, Vec<Node>>,
     /// What was met on the way, if that is wanted.
@@ -84,6 +86,7 @@ impl<'r> Loader<'r> {
             incomplete: false,
             unextended: BTreeSet::new(),
             cycles: BTreeSet::new(),
+            budget: Budget::default(),
             read: BTreeMap::new(),
             trace: request.trace.then(|| Trace { shell: request.environment.clone(), ..Trace::default() }),
             wanted: BTreeSet::new(),
@@ -100,8 +103,12 @@ impl<'r> Loader<'r> {
     /// The documents of a file, as written; reads and reports it once.
     pub(super) fn documents(&mut self, file: &File, named_at: Option<Span>) -> Vec<Node> {
         let key = file.path.clone().unwrap_or_else(|| PathBuf::from("-"));
+        let cure = "include and extend less often, or divide this into several projects";
         if let Some(documents) = self.read.get(&key) {
-            return documents.clone();
+            let bytes = documents.iter().map(Node::weight).sum();
+            let documents = documents.clone();
+            let fits = self.budget.spend(bytes, named_at, cure, &mut self.diagnostics);
+            return if fits { documents } else { Vec::new() };
         }
         let text = match &file.path {
             Some(path) => read::read(&file.name, path, named_at, Strictness::Strict, &mut self.sources, &mut self.diagnostics),
@@ -140,6 +147,12 @@ impl<'r> Loader<'r> {
                 }
             }
             None => self.incomplete = true,
+        }
+        if let Some(first) = documents.first() {
+            let (bytes, at) = (documents.iter().map(Node::weight).sum(), named_at.unwrap_or(first.span));
+            if !self.budget.spend(bytes, Some(at), cure, &mut self.diagnostics) {
+                documents.clear();
+            }
         }
         self.read.insert(key, documents.clone());
         documents
@@ -226,6 +239,7 @@ impl<'r> Loader<'r> {
     /// Interpolates, checks and makes canonical.
     fn prepare(&mut self, node: &mut Node, shape: &Shape, at: &Trail<'_>, level: &Level<'_>) {
         interpolate::variables(node, &mut self.variables);
+        let before = node.weight();
         let lookup = |name: &str| level.environment.get(name).cloned();
         if let Some(trace) = &mut self.trace {
             trace.mention(node, at, &self.sources, &lookup, level.number);
@@ -237,12 +251,17 @@ impl<'r> Loader<'r> {
         }
         Checker { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, unknown: &self.unknown }.value(node, shape, at, false);
         let mut hidden = Vec::new();
-        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden, unknown: &self.unknown }.value(
+        let (budget, unknown) = (&mut self.budget, &self.unknown);
+        Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden, unknown, budget }.value(
             node,
             shape,
             Form::AsIs,
             at,
         );
+        let grown = node.weight().saturating_sub(before);
+        if !self.budget.spend(grown, Some(node.span), "write less, or divide it into several projects", &mut self.diagnostics) {
+            node.value = Value::Map(Mapping::new());
+        }
         if let Some(trace) = &mut self.trace {
             trace.hidden.append(&mut hidden);
         }
@@ -285,6 +304,11 @@ impl<'r> Loader<'r> {
             return None;
         }
         chain.push((main.clone(), main_span));
+        if chain.len() > MAX_CHAIN {
+            let what = format!("files include each other more than {MAX_CHAIN} deep");
+            self.diagnostics.push(Diagnostic::error("include-limit", what).at_opt(main_span).help("include the last ones from the first"));
+            return None;
+        }
 
         let directory = match item.get("project_directory").and_then(Node::as_str).filter(|d| !d.is_empty()) {
             Some(directory) => absolute(&level.directory, Path::new(&find::expand_home(directory, level.environment))),
@@ -378,6 +402,11 @@ impl<'r> Loader<'r> {
     /// The service `name` with all that it extends, its paths seen from whoever asked for its file.
     fn extended(&mut self, name: &str, origin: &mut Origin, level: &Level<'_>, chain: &mut Chain) -> Option<Node> {
         let mut own = self.service_of(name, origin, level)?;
+        if let Some((_, _, by)) = chain.last()
+            && !self.budget.spend(own.weight(), Some(*by), "extend shorter services, or fewer times", &mut self.diagnostics)
+        {
+            return None;
+        }
         let extends = match &mut own.value {
             Value::Map(map) => map.remove("extends").map(|e| e.value),
             _ => None,
@@ -483,8 +512,14 @@ impl<'r> Loader<'r> {
             }
             return None;
         }
-        let names = origin.names();
-        if !names.contains(&target) {
+        if chain.len() > MAX_CHAIN {
+            let what = format!("services extend each other more than {MAX_CHAIN} deep");
+            self.diagnostics.push(Diagnostic::error("extends-limit", what).at(span).help("let them extend the first one"));
+            return None;
+        }
+        let known = origin.ready.get(target).is_some_and(|s| s.tag != Some(Tag::Reset)) || origin.written.contains_key(target);
+        let names = if known { Vec::new() } else { origin.names() };
+        if !known {
             let help = match did_you_mean(target, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("its services are: {}", names.join(", ")),

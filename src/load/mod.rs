@@ -16,6 +16,7 @@
 //! rewritten, so a merged value still points into the file it came from.
 
 pub mod annotate;
+mod budget;
 mod canonical;
 mod check;
 mod consistency;
@@ -49,7 +50,7 @@ pub use provenance::Provenance;
 pub use remote::Remote;
 pub use request::{Failed, Fetched, Loaded, Request};
 
-use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
+use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
 use crate::model::{MountType, Project, Service};
 use crate::yaml::{Mapping, Node, Value};
 use keys::{ROOT, Shape};
@@ -224,12 +225,30 @@ fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
     }
 }
 
+/// So many findings are shown.
+const MAX_FINDINGS: usize = 500;
+
 /// Findings in the order of their places, each once, and one for each variable that isn't set.
 fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort_by_key(|d| d.span);
     one_for_each_slip(&mut diagnostics);
     let mut seen = BTreeSet::new();
     diagnostics.retain(|d| seen.insert((d.code, if d.code == "unset-variable" { None } else { d.span }, d.message.clone())));
+    if diagnostics.len() > MAX_FINDINGS {
+        // Errors go first: they say why nothing happens.
+        let errors = diagnostics.iter().filter(|d| d.is_error()).count();
+        let (mut warnings, mut left_out) = (MAX_FINDINGS.saturating_sub(errors), 0);
+        let mut room = MAX_FINDINGS;
+        diagnostics.retain(|d| {
+            let room = if d.is_error() { &mut room } else { &mut warnings };
+            let kept = *room > 0;
+            *room = room.saturating_sub(1);
+            left_out += usize::from(!kept);
+            kept
+        });
+        let severity = if errors > MAX_FINDINGS { Severity::Error } else { Severity::Warning };
+        diagnostics.push(Diagnostic::new(severity, "more-findings", format!("{left_out} more findings are left out")));
+    }
     diagnostics
 }
 

@@ -2,7 +2,8 @@
 
 use crate::diag::{Diagnostic, SourceId, SourceMap, Span, did_you_mean};
 use crate::yaml::strip_bom;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 /// What becomes of bytes that are no UTF-8.
@@ -12,6 +13,16 @@ pub(super) enum Strictness {
     Strict,
     /// They are replaced, with a warning: the reference hands them on, and everything behind it replaces them.
     Lenient,
+}
+
+/// How many bytes a file may have: more is no text of people, and devices have no end.
+const MAX: u64 = 16 << 20;
+
+/// The bytes of a file, at most one more than it may have.
+pub(super) fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The text of a file, without byte order mark, as a source that knows where the file is named; or what is wrong.
@@ -24,7 +35,12 @@ pub(super) fn read(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<(SourceId, String)> {
     let fault = |code: &'static str, what: String, help: String| Diagnostic::error(code, what).at_opt(named_at).help(help);
-    let bytes = match std::fs::read(path) {
+    let bytes = match read_some(path) {
+        Ok(bytes) if bytes.len() as u64 > MAX => {
+            let what = format!("{name} holds more than {} MB", MAX >> 20);
+            diagnostics.push(fault("unreadable-file", what, "name a file that is written by people, or divide it".to_owned()));
+            return None;
+        }
         Ok(bytes) => bytes,
         Err(error) => {
             let name = if name.is_empty() { "." } else { name };
@@ -38,10 +54,6 @@ pub(super) fn read(
             return None;
         }
     };
-    if bytes.len() > u32::MAX as usize {
-        diagnostics.push(fault("unreadable-file", format!("{name} is larger than 4 GiB"), "split it".to_owned()));
-        return None;
-    }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         diagnostics.push(fault("not-utf8", format!("{name} is UTF-16"), "save it as UTF-8".to_owned()));
         return None;

@@ -1,5 +1,6 @@
 //! Seccomp profiles: `security_opt: ["seccomp=FILE"]` names a file, and engines want what is in it.
 
+use super::read::read_some;
 use crate::diag::{Diagnostic, KeyPath, Places};
 use crate::model::Project;
 
@@ -29,7 +30,8 @@ pub(super) fn read(project: &mut Project, places: Places) -> Vec<Diagnostic> {
 
 /// The profile as compact JSON, or why not.
 fn profile(path: &std::path::Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let bytes = read_some(path).map_err(|e| e.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| format!("it is no JSON ({e})"))?;
     Ok(json.to_string())
 }

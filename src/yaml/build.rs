@@ -13,6 +13,9 @@ pub(super) const MAX_DEPTH: usize = 255;
 /// What aliases may add to the tree, in bytes of memory: some 200,000 small values.
 const MAX_EXPANSION: usize = 32 << 20;
 
+/// What the values of one text may take, in bytes of memory: some 200,000 of them.
+const MAX_SIZE: usize = 24 << 20;
+
 /// How many hidden entries of one text are remembered.
 const MAX_HIDDEN: usize = 10_000;
 
@@ -61,6 +64,8 @@ pub(super) struct Builder {
     /// Anchors that no alias names; their values are not kept.
     idle: BTreeSet<usize>,
     expanded: usize,
+    /// Bytes of memory that the values take, without those of aliases.
+    grown: usize,
     /// Set when going on would cost too much.
     pub halted: bool,
     /// The last scalar, alias or closing bracket.
@@ -115,6 +120,7 @@ impl Builder {
             mentioned,
             idle: BTreeSet::new(),
             expanded: 0,
+            grown: 0,
             halted: false,
             last: 0..0,
         }
@@ -154,6 +160,15 @@ impl Builder {
         self.halted = true;
     }
 
+    /// Counts a value that is about to be read.
+    fn grow(&mut self, length: usize, span: Span) {
+        self.grown += length + size_of::<Entry>();
+        if self.grown > MAX_SIZE && !self.halted {
+            let what = format!("this file holds more than {} MB of values", MAX_SIZE >> 20);
+            self.halt(Diagnostic::error("size-limit", what).at(span).help("generate less, or divide it into several projects"));
+        }
+    }
+
     /// Whether the next node is the key of a mapping.
     fn at_key(&self) -> bool {
         matches!(self.stack.last(), Some(Frame { content: Content::Map { key: None, .. }, .. }))
@@ -164,6 +179,9 @@ impl Builder {
         let implicit = scalar.plain && range.is_empty();
         self.reach(&range);
         let is_key = self.at_key();
+        if !is_key {
+            self.grow(scalar.text.len(), span);
+        }
         let tag = properties.tag.as_ref();
         if is_key && scalar.plain && &*scalar.text == "<<" && tag.is_none_or(|t| t.name == "!!merge") {
             self.set_key(Key::Merge(span));
@@ -191,6 +209,7 @@ impl Builder {
             self.halt(too_deep(span));
             return;
         }
+        self.grow(0, span);
         if let Some(tag) = &properties.tag
             && merge_tag(Some(tag)).is_none()
         {
@@ -410,7 +429,7 @@ impl Builder {
                     .at(*key_span)
                     .related(entries[run[0]].key_span, "first here")
                     .help("keep one of them, or join their values under one");
-                fault.related.extend(run[2..].iter().map(|more| (entries[*more].key_span, "and here".to_owned())));
+                fault.related.extend(run[2..].iter().take(10).map(|more| (entries[*more].key_span, "and here".to_owned())));
                 self.report(fault);
             }
         }

@@ -4,6 +4,8 @@
 //! into other trees (merge, extends, include) while each keeps the [`Span`] of the file it came from.
 
 use crate::diag::Span;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,10 +55,19 @@ pub enum Value {
 }
 
 /// A mapping in the order of writing. Keys are unique.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Mapping {
     entries: Vec<Entry>,
+    /// Hash of the key and position of each entry, where there are more than [`FEW`]: a hostile or generated file has
+    /// a hundred thousand keys, of which each is looked for.
+    index: Option<Box<Index>>,
 }
+
+#[derive(Clone, Debug, Default)]
+struct Index(BTreeSet<(u64, usize)>);
+
+/// So many entries are searched one by one.
+const FEW: usize = 64;
 
 /// One entry of a mapping.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +115,17 @@ impl Node {
         }
     }
 
+    /// Roughly how many bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        let inside: usize = match &self.value {
+            Value::String(s) | Value::Time(s) => s.len(),
+            Value::Seq(items) => items.iter().map(Self::weight).sum(),
+            Value::Map(map) => map.iter().map(|e| e.key.len() + 48 + e.value.weight()).sum(),
+            _ => 0,
+        };
+        inside + size_of::<Self>() + 16
+    }
+
     /// The value under `key`, if this is a mapping that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_map()?.get(key)
@@ -125,6 +147,18 @@ impl Value {
     }
 }
 
+impl PartialEq for Mapping {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Mapping {
     /// No entries.
     pub fn new() -> Self {
@@ -133,7 +167,21 @@ impl Mapping {
 
     /// A mapping of entries whose keys are known to differ.
     pub(super) fn from_unique(entries: Vec<Entry>) -> Self {
-        Self { entries }
+        let mut map = Self { entries, index: None };
+        map.reindex();
+        map
+    }
+
+    fn reindex(&mut self) {
+        let all = || Box::new(Index(self.entries.iter().enumerate().map(|(at, e)| (hash(&e.key), at)).collect()));
+        self.index = (self.entries.len() > FEW).then(all);
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        let Some(index) = &self.index else { return self.entries.iter().position(|e| e.key == key) };
+        let hash = hash(key);
+        let mut alike = index.0.range((hash, 0)..=(hash, usize::MAX)).map(|(_, at)| *at);
+        alike.find(|at| self.entries.get(*at).is_some_and(|e| e.key == key))
     }
 
     /// The value under `key`.
@@ -143,39 +191,51 @@ impl Mapping {
 
     /// The value under `key`, to change it.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        self.entries.iter_mut().find(|e| e.key == key).map(|e| &mut e.value)
+        let at = self.position(key)?;
+        self.entries.get_mut(at).map(|e| &mut e.value)
     }
 
     /// The whole entry under `key`.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.key == key)
+        self.entries.get(self.position(key)?)
     }
 
     /// Sets `key`, in its old place if it was there, and returns the entry that was there.
     pub fn insert(&mut self, entry: Entry) -> Option<Entry> {
-        match self.entries.iter_mut().find(|e| e.key == entry.key) {
+        match self.position(&entry.key).and_then(|at| self.entries.get_mut(at)) {
             Some(old) => Some(std::mem::replace(old, entry)),
             None => {
-                self.entries.push(entry);
+                self.push_new(entry);
                 None
             }
         }
     }
 
-    /// Adds an entry whose key is known to be new. Linear searches are left out.
+    /// Adds an entry whose key is known to be new.
     pub fn push_new(&mut self, entry: Entry) {
+        match &mut self.index {
+            Some(index) => _ = index.0.insert((hash(&entry.key), self.entries.len())),
+            None if self.entries.len() == FEW => {
+                self.entries.push(entry);
+                self.reindex();
+                return;
+            }
+            None => {}
+        }
         self.entries.push(entry);
     }
 
     /// Takes the entry under `key` out.
     pub fn remove(&mut self, key: &str) -> Option<Entry> {
-        let at = self.entries.iter().position(|e| e.key == key)?;
-        Some(self.entries.remove(at))
+        let at = self.position(key)?;
+        let entry = self.entries.remove(at);
+        self.reindex();
+        Some(entry)
     }
 
     /// Whether `key` is there.
     pub fn contains(&self, key: &str) -> bool {
-        self.entry(key).is_some()
+        self.position(key).is_some()
     }
 
     /// The entries in the order of writing.
@@ -191,6 +251,7 @@ impl Mapping {
     /// Keeps the entries for which `keep` holds.
     pub fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
         self.entries.retain(keep);
+        self.reindex();
     }
 
     /// How many entries.
