@@ -18,6 +18,11 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// Whether too much was asked for already, and said so.
+    pub(super) fn is_spent(&self) -> bool {
+        self.told
+    }
+
     /// Counts `bytes` that come by what stands at `at`; false, and once an error, if that is too much.
     pub(super) fn spend(&mut self, bytes: usize, at: Option<Span>, cure: &str, diagnostics: &mut Vec<Diagnostic>) -> bool {
         self.spent = self.spent.saturating_add(bytes);

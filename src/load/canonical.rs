@@ -240,6 +240,9 @@ impl Canonical<'_> {
         if self.uninterpolated && text.contains('$') {
             return vec![item];
         }
+        if self.budget.is_spent() {
+            return Vec::new();
+        }
         // Counted here, and once more with all that the document has become.
         let enough = "publish fewer ports, or use `network_mode: host`";
         match short::ports(&text) {

@@ -320,6 +320,7 @@ fn walk(node: &mut Node, state: &mut Walk<'_>) {
     match &mut node.value {
         Value::Seq(items) => items.iter_mut().for_each(|item| walk(item, state)),
         Value::Map(map) => map.iter_mut().for_each(|entry| walk(&mut entry.value, state)),
+        Value::String(text) if text.contains('$') && state.length > MAX_TEXTS => _ = state.unknown.insert(node.span),
         Value::String(text) if text.contains('$') => match interpolate_str(text, state.lookup) {
             Ok(found) if state.length.saturating_add(found.text.len()) > MAX_TEXTS => {
                 // Said once; what isn't substituted costs nothing more.

@@ -50,7 +50,7 @@ pub use provenance::Provenance;
 pub use remote::Remote;
 pub use request::{Failed, Fetched, Loaded, Request};
 
-use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
+use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
 use crate::model::{MountType, Project, Service};
 use crate::yaml::{Mapping, Node, Value};
 use keys::{ROOT, Shape};
@@ -138,7 +138,9 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     for service in project.services.values_mut().chain(project.disabled.values_mut()) {
         settle(service, &found.environment);
     }
-    if !request.no_consistency && !request.no_interpolate && whole {
+    // Where so much is wrong, what may follow from it isn't looked for.
+    let few = loader.diagnostics.iter().filter(|d| d.is_error()).count() <= MAX_FINDINGS;
+    if !request.no_consistency && !request.no_interpolate && whole && few {
         let spans = spans_of_entries(provenance.root());
         let told = loader.diagnostics.iter().filter(|d| d.is_error());
         let errors: Vec<Span> = told.flat_map(|d| d.span.into_iter().chain(d.related.iter().map(|(span, _)| *span))).collect();
@@ -231,25 +233,32 @@ const MAX_FINDINGS: usize = 500;
 /// Findings in the order of their places, each once, and one for each variable that isn't set.
 fn tidy(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort_by_key(|d| d.span);
+    let surplus = shorten(&mut diagnostics, 4 * MAX_FINDINGS);
     one_for_each_slip(&mut diagnostics);
     let mut seen = BTreeSet::new();
     diagnostics.retain(|d| seen.insert((d.code, if d.code == "unset-variable" { None } else { d.span }, d.message.clone())));
-    if diagnostics.len() > MAX_FINDINGS {
-        // Errors go first: they say why nothing happens.
-        let errors = diagnostics.iter().filter(|d| d.is_error()).count();
-        let (mut warnings, mut left_out) = (MAX_FINDINGS.saturating_sub(errors), 0);
-        let mut room = MAX_FINDINGS;
-        diagnostics.retain(|d| {
-            let room = if d.is_error() { &mut room } else { &mut warnings };
-            let kept = *room > 0;
-            *room = room.saturating_sub(1);
-            left_out += usize::from(!kept);
-            kept
-        });
-        let severity = if errors > MAX_FINDINGS { Severity::Error } else { Severity::Warning };
-        diagnostics.push(Diagnostic::new(severity, "more-findings", format!("{left_out} more findings are left out")));
+    let left_out = surplus + shorten(&mut diagnostics, MAX_FINDINGS);
+    if left_out > 0 {
+        diagnostics.push(Diagnostic::warning("more-findings", format!("{left_out} more findings are left out")));
     }
     diagnostics
+}
+
+/// Leaves `max` findings, errors first: they say why nothing happens. Returns how many are gone.
+fn shorten(diagnostics: &mut Vec<Diagnostic>, max: usize) -> usize {
+    let before = diagnostics.len();
+    if before <= max {
+        return 0;
+    }
+    let mut errors = max;
+    let mut others = max.saturating_sub(diagnostics.iter().filter(|d| d.is_error()).count());
+    diagnostics.retain(|d| {
+        let room = if d.is_error() { &mut errors } else { &mut others };
+        let kept = *room > 0;
+        *room = room.saturating_sub(1);
+        kept
+    });
+    before - diagnostics.len()
 }
 
 /// Takes out the errors that only follow from another at the same place.

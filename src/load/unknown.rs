@@ -32,6 +32,8 @@ impl Unknown {
 
     /// Whether the place is in one of them.
     pub(super) fn holds(&self, place: Span) -> bool {
-        self.0.iter().any(|u| u.source == place.source && u.start <= place.start && place.end <= u.end)
+        // Scalars don't overlap: only the nearest that begins before it can hold it.
+        let before = Span { end: u32::MAX, ..place };
+        self.0.range(..=before).next_back().is_some_and(|u| u.source == place.source && place.end <= u.end)
     }
 }

@@ -6,6 +6,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
 use std::fmt::Write;
 
+/// Bytes of the longest line that is shown.
+const MAX_LINE: usize = 4096;
+
 /// How findings are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
@@ -87,6 +90,9 @@ impl Drawer<'_> {
         if diagnostic.span.is_none() && diagnostic.related.is_empty() {
             return self.placeless(diagnostic);
         }
+        if diagnostic.span.iter().chain(diagnostic.related.iter().map(|(s, _)| s)).any(|span| self.line_length(*span) > MAX_LINE) {
+            return self.without_excerpt(diagnostic);
+        }
         let mut group = Group::with_title(level.primary_title(clean(&diagnostic.message)).id(diagnostic.code));
         // The places by file, the file of the main place first; in one excerpt each.
         let mut files: Vec<SourceId> = Vec::new();
@@ -124,6 +130,27 @@ impl Drawer<'_> {
         });
         let steps: Vec<String> = steps.collect();
         (!steps.is_empty()).then(|| steps.join(", "))
+    }
+
+    /// Bytes of the line that `span` begins in.
+    fn line_length(&self, span: Span) -> usize {
+        let text: &str = &self.sources.file(span.source).text;
+        let at = floor(text, span.start as usize);
+        let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
+        end - text[..at].rfind('\n').map_or(0, |n| n + 1)
+    }
+
+    /// Of a line that fills screens only the place is told.
+    fn without_excerpt(&self, diagnostic: &Diagnostic) -> String {
+        let mut text = format!("{}[{}]: {}\n", self.word(diagnostic.severity), diagnostic.code, clean(&cut(&diagnostic.message)));
+        for span in diagnostic.span.iter().chain(diagnostic.related.iter().map(|(s, _)| s)) {
+            let _ = writeln!(text, " --> {}", clean(&self.sources.place(*span)));
+        }
+        if let Some(help) = &diagnostic.help {
+            let _ = writeln!(text, "  = {}: {}", self.paint.paint(CYAN, "help"), clean(&cut(help)));
+        }
+        text.push('\n');
+        text
     }
 
     /// Where no file is at fault there is nothing to excerpt.
@@ -254,6 +281,11 @@ impl Drawer<'_> {
         object["related"] = related.collect();
         object
     }
+}
+
+/// The beginning of a text that quotes what is endless.
+fn cut(text: &str) -> String {
+    if text.len() <= MAX_LINE { text.to_owned() } else { format!("{}…", &text[..floor(text, MAX_LINE)]) }
 }
 
 /// The nearest place at or before `at` where `text` can be cut.
