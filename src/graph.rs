@@ -6,7 +6,7 @@
 use crate::diag::{Diagnostic, KeyPath, Places, Span, did_you_mean};
 use crate::model::{Dependency, MountType, Project, Selection, Service};
 use petgraph::Direction;
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
@@ -160,11 +160,13 @@ impl Graph {
     /// The shortest cycle of each knot, as names of services in the order of needing: `[a, b]` is `a → b → a`. Each
     /// begins with its first name.
     pub fn cycles(&self) -> Vec<Vec<&str>> {
-        let mut cycles: Vec<Vec<&str>> = tarjan_scc(&self.graph)
+        let mut cycles: Vec<Vec<&str>> = kosaraju_scc(&self.graph)
             .into_iter()
             .filter_map(|knot| {
                 let inside: BTreeSet<NodeIndex> = knot.into_iter().collect();
-                inside.iter().filter_map(|start| self.cycle_through(*start, &inside)).min_by_key(Vec::len)
+                // In a great knot any cycle will do.
+                let starts = if inside.len() > MANY { 1 } else { inside.len() };
+                inside.iter().take(starts).filter_map(|start| self.cycle_through(*start, &inside)).min_by_key(Vec::len)
             })
             .map(|cycle| cycle.into_iter().map(|n| self.graph[n].name()).collect())
             .collect();
@@ -208,14 +210,19 @@ impl Graph {
     }
 }
 
+/// More services than this make a knot that isn't shown to its end.
+const MANY: usize = 50;
+
 /// Faults of the graph: cycles, each as a path with the lines that make it.
 pub fn check(project: &Project, places: Places) -> Vec<Diagnostic> {
     Graph::of(project)
         .cycles()
         .into_iter()
         .map(|cycle| {
-            let path = cycle.iter().chain(cycle.first()).copied().collect::<Vec<_>>().join(" → ");
-            let edges = cycle.iter().zip(cycle.iter().cycle().skip(1));
+            let mut path = cycle.iter().take(MANY).copied().collect::<Vec<_>>().join(" → ");
+            path.push_str(if cycle.len() > MANY { " → … → " } else { " → " });
+            path.push_str(cycle.first().copied().unwrap_or_default());
+            let edges = cycle.iter().zip(cycle.iter().cycle().skip(1)).take(MANY);
             let mut lines: Vec<(Span, String)> = edges
                 .filter_map(|(from, to)| {
                     let (place, how) = edge_place(project.services.get(*from)?, to, places)?;

@@ -146,7 +146,7 @@ fn short_texts_that_ask_for_a_great_deal_get_little() {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         watch.send(case.name.to_owned()).unwrap();
-        let limited = format!("ulimit -c 0 -d {MEMORY}; exec \"$0\" -p p config -q");
+        let limited = format!("ulimit -c 0 && ulimit -d {MEMORY} && exec \"$0\" -p p config -q");
         let output = Command::new("/bin/sh")
             .args(["-c", &limited, env!("CARGO_BIN_EXE_consort")])
             .env_clear()

@@ -95,16 +95,27 @@ pub fn images_only(loaded: &Loaded, format: Format, pins: &BTreeMap<String, Stri
 
 /// Names of the enabled services, dependencies first.
 pub fn services(project: &Project) -> Vec<String> {
-    fn visit<'a>(name: &'a str, project: &'a Project, seen: &mut BTreeSet<&'a str>, order: &mut Vec<String>) {
-        let Some(service) = project.services.get(name) else { return };
-        if seen.insert(name) {
-            service.depends_on.keys().for_each(|on| visit(on, project, seen, order));
-            order.push(name.to_owned());
-        }
-    }
     let mut order = Vec::new();
     let mut seen = BTreeSet::new();
-    project.services.keys().for_each(|name| visit(name, project, &mut seen, &mut order));
+    for name in project.services.keys() {
+        // Chains can be longer than the stack is deep.
+        let mut open: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut next = seen.insert(name.as_str()).then_some(name.as_str());
+        loop {
+            if let Some(name) = next.take() {
+                let needs = project.services.get(name).into_iter().flat_map(|s| s.depends_on.keys().map(String::as_str));
+                open.push((name, needs.filter(|on| project.services.contains_key(*on)).rev().collect()));
+            }
+            let Some((name, needs)) = open.last_mut() else { break };
+            match needs.pop() {
+                Some(on) => next = seen.insert(on).then_some(on),
+                None => {
+                    order.push((*name).to_owned());
+                    open.pop();
+                }
+            }
+        }
+    }
     order
 }
 
