@@ -11,6 +11,9 @@ use super::unknown::Unknown;
 use crate::diag::{Diagnostic, Segment, Severity, SourceMap, Span, did_you_mean};
 use crate::yaml::{Entry, Mapping, Node, Tag, Value};
 
+/// Findings behind which no more is looked for, if there is an error there.
+const ENOUGH: usize = 2000;
+
 /// Where findings go, and how strict to be.
 pub(super) struct Checker<'a> {
     pub sources: &'a SourceMap,
@@ -24,7 +27,7 @@ pub(super) struct Checker<'a> {
 impl Checker<'_> {
     /// Checks the value at `at`. Lists that are freed of duplicates anyway may have some (`deduplicated`).
     pub(super) fn value(&mut self, node: &Node, shape: &Shape, at: &Trail<'_>, deduplicated: bool) {
-        if node.tag == Some(Tag::Reset) || self.unknown.is(node) {
+        if node.tag == Some(Tag::Reset) || self.unknown.is(node) || self.is_enough() {
             return;
         }
         match shape {
@@ -39,6 +42,11 @@ impl Checker<'_> {
             Shape::Object(object) => node.as_map().into_iter().for_each(|map| self.object(map, object, at)),
             Shape::Map(of) => node.as_map().into_iter().for_each(|map| self.map(map, of, at)),
         }
+    }
+
+    /// So much is wrong that no more of it is looked for; nobody would see it.
+    fn is_enough(&self) -> bool {
+        self.diagnostics.get(ENOUGH).is_some_and(Diagnostic::is_error)
     }
 
     fn list(&mut self, items: &[Node], list: &List, at: &Trail<'_>, deduplicated: bool) {
@@ -84,7 +92,7 @@ impl Checker<'_> {
                         self.refused_by_engines(key, value, &at.key(key));
                     }
                 }
-                None if object.extensions && key.starts_with("x-") => {}
+                None if object.extensions && key.starts_with("x-") || self.is_enough() => {}
                 None => {
                     let entry = Entry { key: key.clone(), key_span: *key_span, value: value.clone() };
                     let mut fault = mistakes::unknown_key(&entry, map, object, &at.path());

@@ -108,6 +108,12 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         );
     }
 
+    if let Some(surplus) = top.get("services").and_then(Node::as_map).and_then(|all| all.iter().nth(MAX_SERVICES)) {
+        let what = format!("the project has more than {MAX_SERVICES} services");
+        loader.diagnostics.push(Diagnostic::error("size-limit", what).at(surplus.key_span).help("divide it into several projects"));
+        return Err(failed(loader, false));
+    }
+
     let profiles = active_profiles(request, &found.environment, &top);
     let enabled = enabled_services(&top, &profiles);
     let is_enabled = |name: &str| enabled.contains(name);
@@ -226,6 +232,9 @@ fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
         wanted: loader.wanted,
     }
 }
+
+/// So many services a project may have: each takes some kilobytes.
+const MAX_SERVICES: usize = 5000;
 
 /// So many findings are shown.
 const MAX_FINDINGS: usize = 500;

@@ -49,7 +49,7 @@ pub fn cases() -> Vec<Case> {
     let base = all(2000, |i| format!("      K{i}: v{i}\n"));
     let extending = all(1000, |i| format!("  s{i}:\n    extends: base\n"));
     add("extends of a long service", Some("size-limit"), format!("services:\n  base:\n    image: x\n    environment:\n{base}{extending}"), none());
-    let chain = all(20_000, |i| if i == 0 { "  s0: {image: x}\n".into() } else { format!("  s{i}: {{extends: s{}}}\n", i - 1) });
+    let chain = all(4000, |i| if i == 0 { "  s0: {image: x}\n".into() } else { format!("  s{i}: {{extends: s{}}}\n", i - 1) });
     add("a chain of extends", Some("extends-limit"), format!("services:\n{chain}"), none());
     let file = |i: usize, last: usize, times: usize| match i == last {
         true => "services:\n  a:\n    image: x\n".to_owned(),
@@ -71,7 +71,7 @@ pub fn cases() -> Vec<Case> {
     add("open expressions", Some("invalid-interpolation"), service(&format!("    command: '{}'\n", "${A:-".repeat(200_000))), none());
     add("broken expressions", Some("invalid-interpolation"), service(&format!("    command: '{}'\n", "${A ".repeat(250_000))), none());
     add("broken expressions in items", Some("invalid-interpolation"), service(&format!("    command:\n{}", "      - ${A\n".repeat(80_000))), none());
-    add("many variables", None, service(&format!("    command: '{}'\n", "$A".repeat(500_000))), none());
+    add("many variables", None, service(&format!("    command: '{}'\n", "$A".repeat(100_000))), none());
     let values = all(40_000, |i| format!("      K{i}: $BIG\n"));
     add(
         "a long variable everywhere",
@@ -83,7 +83,7 @@ pub fn cases() -> Vec<Case> {
     add("variables that double", Some("size-limit"), service("    command: $V39\n"), one(".env", doubling));
 
     // Env files.
-    add("a long env file", None, service("    env_file: e\n"), one("e", all(100_000, |i| format!("K{i}=\n"))));
+    add("a long env file", None, service("    env_file: e\n"), one("e", all(50_000, |i| format!("K{i}=\n"))));
     add("quotes in an env file", None, service("    env_file: e\n"), one("e", "A=\"".repeat(300_000)));
     add("faults in an env file", Some("env-file"), service("    env_file: e\n"), one("e", "a b\n".repeat(250_000)));
     add("one variable again and again", None, service("    env_file: e\n"), one("e", "A=1\n".repeat(250_000)));
@@ -106,7 +106,7 @@ pub fn cases() -> Vec<Case> {
         ("keys in lines", "a: ", "yaml-syntax", "yaml-syntax"),
     ] {
         add(name, Some(alone), repeated(text, 1 << 20), none());
-        add(name, Some(inside), service(&format!("    command: {}", repeated(text, 1_000_000))), none());
+        add(name, Some(inside), service(&format!("    command: {}", repeated(text, 300_000))), none());
     }
     add("documents", Some("unknown-key"), "a: 1\n---\n".repeat(110_000), none());
     add("steps", Some("nesting-limit"), all(1400, |i| format!("{}a:\n", " ".repeat(i))), none());
@@ -117,15 +117,15 @@ pub fn cases() -> Vec<Case> {
     add("a long duration", None, service(&format!("    stop_grace_period: {}\n", "1h".repeat(500_000))), none());
 
     // A hundred thousand of one thing.
-    add("unknown keys", Some("unknown-key"), all(100_000, |i| format!("k{i}: 1\n")), none());
+    add("unknown keys", Some("unknown-key"), all(60_000, |i| format!("k{i}: 1\n")), none());
     add("keys of one name", Some("duplicate-key"), service(&format!("    environment:\n{}", "      K:\n".repeat(110_000))), none());
     add("variables of a service", None, service(&format!("    environment:\n{}", all(70_000, |i| format!("      K{i}:\n")))), none());
     add("labels", None, service(&format!("    labels:\n{}", all(60_000, |i| format!("      - k{i}\n")))), none());
-    add("services", None, format!("services:\n{}", all(30_000, |i| format!(" s{i}: {{image: x}}\n"))), none());
+    add("services", Some("size-limit"), format!("services:\n{}", all(30_000, |i| format!(" s{i}: {{image: x}}\n"))), none());
     add("services of nothing", Some("wrong-type"), format!("services:\n{}", all(100_000, |i| format!(" s{i}:\n"))), none());
-    let chain = all(20_000, |i| if i == 0 { " s0: {image: x}\n".into() } else { format!(" s{i}: {{image: x, depends_on: [s{}]}}\n", i - 1) });
+    let chain = all(5000, |i| if i == 0 { " s0: {image: x}\n".into() } else { format!(" s{i}: {{image: x, depends_on: [s{}]}}\n", i - 1) });
     add("a chain of dependencies", None, format!("services:\n{chain}"), none());
-    let round = all(20_000, |i| format!(" s{i}: {{image: x, depends_on: [s{}]}}\n", (i + 1) % 20_000));
+    let round = all(5000, |i| format!(" s{i}: {{image: x, depends_on: [s{}]}}\n", (i + 1) % 5000));
     add("a circle of dependencies", Some("dependency-cycle"), format!("services:\n{round}"), none());
     let names = |i: usize| all(i, |j| format!("s{j},"));
     let each = all(450, |i| format!(" s{i}: {{image: x, depends_on: [{}]}}\n", names(i)));

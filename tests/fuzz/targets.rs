@@ -127,11 +127,11 @@ fn loader(text: &str) -> Result<(), Finding> {
     let others: Vec<(&str, &str)> = parts.map(|p| p.split_once('\n').unwrap_or((p, ""))).filter(|(name, _)| is_fit(name)).collect();
     let asked = |cwd: &Path| Request {
         environment: environment(),
-        project_name: (text.len() % 2 == 0).then(|| "p".to_owned()),
+        project_name: (text.len().is_multiple_of(2)).then(|| "p".to_owned()),
         cwd: cwd.to_path_buf(),
-        trace: text.len() % 3 == 0,
-        no_interpolate: text.len() % 11 == 0,
-        profiles: if text.len() % 5 == 0 { vec!["*".to_owned()] } else { Vec::new() },
+        trace: text.len().is_multiple_of(3),
+        no_interpolate: text.len().is_multiple_of(11),
+        profiles: if text.len().is_multiple_of(5) { vec!["*".to_owned()] } else { Vec::new() },
         ..Request::default()
     };
     // Alone it comes by standard input: files cost time.
