@@ -205,7 +205,8 @@ impl Reader<'_> {
             return self.error(start + i..start + i + c.len_utf8(), message, help);
         }
         if key.is_empty() {
-            let span = self.span(start..start + 1);
+            let first = self.text[start..].chars().next().map_or(0, char::len_utf8);
+            let span = self.span(start..start + first);
             let finding = Diagnostic::warning("env-file", "a name is missing here, and the line is left out");
             self.diagnostics.push(finding.at(span).help("write `NAME=value`"));
             return;
