@@ -1,15 +1,22 @@
 //! "Did you mean": the nearest known word.
 
+/// Bytes of the longest word that is compared: the time it takes grows with its length times that of each candidate.
+const LONGEST: usize = 200;
+
 /// The candidate nearest to `word`, if it is near enough to be meant: at most a third of the letters differ, or it is the
 /// only one that begins or ends with the word.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = plain(word);
     let length = word.chars().count();
     // One letter is no misspelling of another.
     let limit = if length < 2 { 0 } else { length.max(3) / 3 };
     let candidates: Vec<(String, &str)> = candidates.into_iter().map(|c| (plain(c), c)).collect();
-    let nearest = candidates.iter().map(|(plain, c)| (distance(&word, plain), *c)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d);
+    let alike = candidates.iter().filter(|(plain, _)| plain.chars().count().abs_diff(length) <= limit);
+    let nearest = alike.map(|(plain, c)| (distance(&word, plain), *c)).filter(|(d, _)| *d <= limit).min_by_key(|(d, _)| *d);
     let part = |plain: &str| plain.starts_with(&word) || plain.strip_suffix(&word).is_some_and(|rest| rest.ends_with('_'));
     let mut parts = candidates.iter().filter(|(plain, _)| length > 2 && part(plain));
     match (nearest, parts.next(), parts.next()) {
