@@ -24,7 +24,7 @@ pub(super) struct Canonical<'a> {
     pub unknown: &'a Unknown,
 }
 
-/// What a port takes that comes out of a range.
+/// What a port takes that comes out of a range, or a dependency that is only named.
 const PORT_BYTES: usize = 400;
 
 impl Canonical<'_> {
@@ -115,6 +115,11 @@ impl Canonical<'_> {
                     Some(Entry { key, key_span: item.span, value: Node::new(item.span, Value::Null) })
                 });
                 node.value = Value::Map(entries.collect());
+            }
+            (Form::DependsOn, _, Value::Seq(items))
+                if !self.budget.spend(items.len() * PORT_BYTES, Some(span), "name fewer: what those need comes along anyway", self.diagnostics) =>
+            {
+                node.value = Value::Map(Mapping::new());
             }
             (Form::DependsOn, _, Value::Seq(items)) => {
                 let entries = std::mem::take(items).into_iter().filter_map(|item| {
