@@ -1,7 +1,8 @@
 //! Everything worth knowing of one container.
 
 use super::DockerEngine;
-use super::client::escape;
+use super::client::{Client, escape};
+use super::error::Failure;
 use super::json::nullable;
 use super::observe::InspectedHealthcheck;
 use super::status;
@@ -9,115 +10,136 @@ use crate::units::Timestamp;
 use crate::world::{ContainerDetails, EngineError, HealthcheckSpec, Probe, RestartPolicy, Target};
 use hyper::Method;
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+/// A container as engines tell of it, what matters of it here.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Inspected {
-    id: String,
+pub(super) struct Inspected {
+    pub(super) id: String,
     #[serde(default)]
-    name: String,
+    pub(super) name: String,
     #[serde(default)]
-    path: String,
+    pub(super) path: String,
     #[serde(default, deserialize_with = "nullable")]
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
     #[serde(default)]
-    restart_count: u64,
+    pub(super) restart_count: u64,
     #[serde(default, deserialize_with = "nullable")]
-    state: State,
+    pub(super) state: State,
     #[serde(default, deserialize_with = "nullable")]
-    config: Config,
+    pub(super) config: Config,
     #[serde(default, deserialize_with = "nullable")]
-    host_config: HostConfig,
+    pub(super) host_config: HostConfig,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State {
+pub(super) struct State {
     #[serde(default)]
-    status: String,
+    pub(super) status: String,
     #[serde(default)]
-    exit_code: i64,
+    pub(super) running: bool,
+    #[serde(default)]
+    pub(super) paused: bool,
+    #[serde(default)]
+    pub(super) exit_code: i64,
     #[serde(default, rename = "OOMKilled")]
-    oom_killed: bool,
+    pub(super) oom_killed: bool,
     #[serde(default)]
-    error: String,
+    pub(super) error: String,
     #[serde(default)]
-    started_at: String,
+    pub(super) started_at: String,
     #[serde(default)]
-    finished_at: String,
+    pub(super) finished_at: String,
     #[serde(default)]
-    pid: i64,
+    pub(super) pid: i64,
+    /// Podman's: the process that writes its log.
     #[serde(default)]
-    health: Option<Health>,
+    pub(super) conmon_pid: i32,
+    #[serde(default)]
+    pub(super) health: Option<Health>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Health {
+pub(super) struct Health {
     #[serde(default)]
-    status: String,
+    pub(super) status: String,
     #[serde(default, deserialize_with = "nullable")]
-    log: Vec<HealthLog>,
+    pub(super) log: Vec<HealthLog>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct HealthLog {
+pub(super) struct HealthLog {
     #[serde(default)]
-    start: String,
+    pub(super) start: String,
     #[serde(default)]
-    end: String,
+    pub(super) end: String,
     #[serde(default)]
-    exit_code: i64,
+    pub(super) exit_code: i64,
     #[serde(default)]
-    output: String,
+    pub(super) output: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+pub(super) struct Config {
     #[serde(default)]
-    tty: bool,
+    pub(super) tty: bool,
     #[serde(default)]
-    healthcheck: Option<InspectedHealthcheck>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostConfig {
+    pub(super) healthcheck: Option<InspectedHealthcheck>,
     #[serde(default, deserialize_with = "nullable")]
-    restart_policy: Restart,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct HostConfig {
     #[serde(default, deserialize_with = "nullable")]
-    log_config: LogConfig,
+    pub(super) restart_policy: Restart,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) log_config: LogConfig,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Restart {
+pub(super) struct Restart {
     #[serde(default)]
-    name: String,
+    pub(super) name: String,
     #[serde(default)]
-    maximum_retry_count: u64,
+    pub(super) maximum_retry_count: u64,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct LogConfig {
+pub(super) struct LogConfig {
     #[serde(default, rename = "Type")]
-    kind: String,
+    pub(super) kind: String,
+    /// Podman's: the file that it is written to.
+    #[serde(default)]
+    pub(super) path: PathBuf,
+}
+
+/// A point in time; the year 1 stands for never.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(text).filter(|t| t.0 > 0)
+}
+
+/// Asks for a container, by id or name.
+pub(super) async fn inspected(client: &Client, container: &str) -> Result<Inspected, Failure> {
+    client.json(Method::GET, &format!("/containers/{}/json", escape(container)), None).await
 }
 
 /// Inspects a container.
 pub async fn inspect(engine: &DockerEngine, container: &Target) -> Result<ContainerDetails, EngineError> {
-    let tail = format!("/containers/{}/json", escape(container.reference()));
-    let found: Inspected =
-        engine.client.json(Method::GET, &tail, None).await.map_err(|f| f.explain(&format!("inspect container {}", container.name)))?;
-    Ok(details(found))
+    let found = inspected(&engine.client, container.reference()).await;
+    found.map(details).map_err(|f| f.explain(&format!("inspect container {}", container.name)))
 }
 
 fn details(found: Inspected) -> ContainerDetails {
-    // The year 1 stands for never.
-    let time = |text: &str| Timestamp::parse_rfc3339(text).filter(|t| t.0 > 0);
     let (health, log) = found.state.health.map_or((None, Vec::new()), |h| (status::health(&h.status), h.log));
     ContainerDetails {
         id: found.id,

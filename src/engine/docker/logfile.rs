@@ -8,7 +8,7 @@
 
 use super::DockerEngine;
 use super::client::escape;
-use super::json::nullable;
+use super::inspect::{Inspected, LogConfig};
 use super::logs::{Chunks, Clock};
 use crate::units::Timestamp;
 use crate::world::{EngineError, ErrorKind, LogChunk, LogQuery, Stream, Target};
@@ -18,7 +18,6 @@ use futures::stream;
 use hyper::Method;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use serde::Deserialize;
 use std::io::{self, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -83,44 +82,6 @@ struct Place {
 }
 
 async fn look(engine: &DockerEngine, container: &Target) -> Option<Place> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct State {
-        #[serde(default)]
-        status: String,
-        #[serde(default)]
-        conmon_pid: i32,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct LogConfig {
-        #[serde(default, rename = "Type")]
-        kind: String,
-        #[serde(default)]
-        path: PathBuf,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct HostConfig {
-        #[serde(default, deserialize_with = "nullable")]
-        log_config: LogConfig,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Config {
-        #[serde(default)]
-        tty: bool,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Inspected {
-        #[serde(default, deserialize_with = "nullable")]
-        state: State,
-        #[serde(default, deserialize_with = "nullable")]
-        host_config: HostConfig,
-        #[serde(default, deserialize_with = "nullable")]
-        config: Config,
-    }
     let tail = format!("/libpod/containers/{}/json", escape(container.reference()));
     let found: Inspected = engine.client.json(Method::GET, &tail, None).await.ok()?;
     let LogConfig { kind, path } = found.host_config.log_config;

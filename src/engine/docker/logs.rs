@@ -3,6 +3,7 @@
 use super::client::{Api, escape, query};
 use super::error::Failure;
 use super::frames::Frames;
+use super::inspect::inspected;
 use super::{DockerEngine, follow};
 use crate::units::Timestamp;
 use crate::world::{EngineError, LogChunk, LogQuery, Stream, Target};
@@ -11,7 +12,6 @@ use futures::stream::{BoxStream, Stream as Items};
 use futures::{StreamExt, ready};
 use hyper::Method;
 use hyper::header::HeaderMap;
-use serde::Deserialize;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -50,8 +50,8 @@ pub async fn open(engine: &DockerEngine, container: &Target, wanted: &LogQuery) 
     pairs.extend(wanted.tail.map(|n| ("tail", n.to_string())));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(k, v)| (*k, v.as_str())).collect();
     let open = async {
-        // Newer engines say it in the answer.
-        let tty = if engine.hello.api < Api(1, 42) { Some(has_tty(engine, container).await?) } else { None };
+        // What a terminal writes has no frames. Newer engines say it in the answer.
+        let tty = if engine.hello.api < Api(1, 42) { Some(inspected(&engine.client, container.reference()).await?.config.tty) } else { None };
         let (headers, body) = engine.client.stream(Method::GET, &query(&path, &pairs), HeaderMap::new()).await?;
         let raw = headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"application/vnd.docker.raw-stream"));
         Ok::<_, Failure>((tty.unwrap_or(raw), body))
@@ -63,23 +63,6 @@ pub async fn open(engine: &DockerEngine, container: &Target, wanted: &LogQuery) 
     } else {
         Cut { body: Box::pin(body), cutter: Framed { frames: Frames::default(), clock }, doing, ended: false }.boxed()
     })
-}
-
-/// Whether a container has a terminal, whose output has no frames.
-async fn has_tty(engine: &DockerEngine, container: &Target) -> Result<bool, Failure> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Config {
-        #[serde(default)]
-        tty: bool,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Inspected {
-        config: Config,
-    }
-    let inspected: Inspected = engine.client.json(Method::GET, &format!("/containers/{}/json", escape(container.reference())), None).await?;
-    Ok(inspected.config.tty)
 }
 
 /// Makes chunks of pieces.

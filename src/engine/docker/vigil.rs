@@ -12,8 +12,9 @@ use super::DockerEngine;
 use super::client::{Client, escape, query};
 use super::error::Failure;
 use super::events;
+use super::inspect::{inspected, time};
 use super::json::nullable;
-use super::observe::{InspectedHealthcheck, filters, of_project};
+use super::observe::{filters, of_project};
 use super::status;
 use super::tape::Tape;
 use crate::units::{Duration, Timestamp};
@@ -355,47 +356,7 @@ impl Probing {
 
 /// Looks at a container, by id or name.
 async fn look(client: &Client, container: &str) -> Result<Life, Failure> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Config {
-        #[serde(default)]
-        healthcheck: Option<InspectedHealthcheck>,
-        #[serde(default, deserialize_with = "nullable")]
-        labels: BTreeMap<String, String>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct HealthState {
-        #[serde(default)]
-        status: String,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct State {
-        #[serde(default)]
-        running: bool,
-        #[serde(default)]
-        paused: bool,
-        #[serde(default)]
-        started_at: String,
-        #[serde(default)]
-        finished_at: String,
-        #[serde(default, deserialize_with = "nullable")]
-        health: HealthState,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Inspected {
-        id: String,
-        #[serde(default)]
-        name: String,
-        #[serde(default, deserialize_with = "nullable")]
-        config: Config,
-        #[serde(default, deserialize_with = "nullable")]
-        state: State,
-    }
-    let found: Inspected = client.json(Method::GET, &format!("/containers/{}/json", escape(container)), None).await?;
-    let time = |text: &str| Timestamp::parse_rfc3339(text).filter(|t| t.0 > 0);
+    let found = inspected(client, container).await?;
     Ok(Life {
         project: found.config.labels.get(label::PROJECT).cloned().unwrap_or_default(),
         container: events::container_id(found.id, &found.name, &found.config.labels),
@@ -403,7 +364,7 @@ async fn look(client: &Client, container: &str) -> Result<Life, Failure> {
         started: time(&found.state.started_at),
         finished: time(&found.state.finished_at),
         check: found.config.healthcheck.map(Into::into),
-        health: status::health(&found.state.health.status),
+        health: found.state.health.and_then(|h| status::health(&h.status)),
     })
 }
 
