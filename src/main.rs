@@ -10,6 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 fn main() -> ExitCode {
+    // Before anything starts a thread: a part of the embedded engine lives in this program too.
+    #[cfg(all(feature = "embedded", target_os = "linux"))]
+    if let Some(code) = consort::engine::embedded::enter(&std::env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         consort::ui::restore();

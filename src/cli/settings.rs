@@ -7,6 +7,7 @@ use crate::engine::registry::EngineRequest;
 use crate::ui::diagnostics::Form;
 use crate::ui::{Look, ProgressMode};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Engine calls at the same time, unless the user says otherwise. Without a limit the engine gets slower, not faster.
 const PARALLEL: usize = 8;
@@ -58,6 +59,7 @@ impl Settings {
                 config_dir: None,
                 host: globals.host.clone(),
                 context: globals.context.clone(),
+                program: Some(PathBuf::from("/proc/self/exe")),
                 project: None,
             },
         })

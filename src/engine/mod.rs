@@ -5,6 +5,8 @@
 
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+pub mod embedded;
 pub mod faulty;
 pub mod registry;
 pub mod sim;

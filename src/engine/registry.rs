@@ -28,6 +28,8 @@ pub struct EngineRequest {
     pub host: Option<String>,
     /// `--context`.
     pub context: Option<String>,
+    /// This program, which the embedded engine starts anew as its supervisor.
+    pub program: Option<PathBuf>,
     /// The project, whose `x-sim:` tells the simulated engine what its containers do.
     pub project: Option<Arc<Project>>,
 }

@@ -1,9 +1,10 @@
 //! The one error type of engines.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a caller can do about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// The thing isn't there.
     NotFound,
@@ -28,7 +29,7 @@ pub enum ErrorKind {
 }
 
 /// What went wrong in an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineError {
     /// What a caller can do about it.
     pub kind: ErrorKind,

@@ -4,10 +4,11 @@ use super::Health;
 use crate::diag::Diagnostic;
 use crate::units::Timestamp;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A container in an event.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerId {
     /// Full id.
     pub id: String,
@@ -24,7 +25,7 @@ pub struct ContainerId {
 }
 
 /// Something that happened to a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineEvent {
     /// When, by the engine's clock.
     pub time: Timestamp,
@@ -35,7 +36,7 @@ pub struct EngineEvent {
 }
 
 /// What happened to a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// It was created.
     Created,
@@ -138,7 +139,7 @@ pub struct Progress {
 }
 
 /// Which stream of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Stream {
     /// Standard output.
     Stdout,

@@ -2,6 +2,7 @@
 
 use super::{HealthcheckSpec, InstanceKey, RestartPolicy, label};
 use crate::units::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What to look at. Everything is asked for in parallel, with as few calls as the engine allows.
@@ -44,7 +45,7 @@ pub struct Observed {
 }
 
 /// State of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum State {
     /// Never started.
     Created,
@@ -78,7 +79,7 @@ impl State {
 }
 
 /// Health of a running container that has a health check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Health {
     /// No answer yet.
     Starting,
@@ -170,7 +171,7 @@ impl Container {
 }
 
 /// A port of a container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PublishedPort {
     /// Address on the host; empty when not published.
     pub host_ip: String,
@@ -183,7 +184,7 @@ pub struct PublishedPort {
 }
 
 /// A mount of a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {
     /// `bind`, `volume`, `tmpfs`, `image`, …
     pub kind: String,
@@ -200,7 +201,7 @@ pub struct MountPoint {
 }
 
 /// A container's connection to a network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// Real name of the network.
     pub network: String,
@@ -291,7 +292,7 @@ pub struct ContainerDetails {
 }
 
 /// One probe of a health check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// When it began.
     pub start: Option<Timestamp>,

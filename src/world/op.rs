@@ -1,9 +1,10 @@
 //! What can be done to an engine: one op, one engine call.
 
 use super::{ContainerSpec, EndpointSpec, FileSpec, HookSpec, NetworkSpec, Subject, SubjectKind, VolumeSpec};
+use serde::{Deserialize, Serialize};
 
 /// A container that an op is about. Engines take `id` where it is known, else `name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// Real name at the time of the op.
     pub name: String,
@@ -29,7 +30,7 @@ impl Target {
 }
 
 /// One change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// Fetch an image.
     PullImage {
@@ -219,7 +220,7 @@ impl Op {
 }
 
 /// What an op gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// Id of what was created.
     pub id: Option<String>,

@@ -4,10 +4,11 @@
 //! absolute, defaults applied, labels complete.
 
 use crate::units::Duration;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One replica of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct InstanceKey {
     /// Service.
     pub service: String,
@@ -25,7 +26,7 @@ impl std::fmt::Display for InstanceKey {
 ///
 /// A service that lives in another one's namespace (`network_mode: service:x`) is hashed with the id of that
 /// container, as Docker Compose does, and the id is not known before that container was created.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigHash {
     /// Known: 64 hex digits.
     Known(String),
@@ -34,7 +35,7 @@ pub enum ConfigHash {
 }
 
 /// A container to create.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Real name.
     pub name: String,
@@ -177,7 +178,7 @@ impl ContainerSpec {
 }
 
 /// How a container is connected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
     /// To the networks of the spec.
     Networks,
@@ -192,7 +193,7 @@ pub enum NetworkMode {
 }
 
 /// A place on a network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSpec {
     /// Real name of the network.
     pub network: String,
@@ -217,7 +218,7 @@ pub struct EndpointSpec {
 }
 
 /// A published port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortSpec {
     /// Port in the container.
     pub target: u16,
@@ -230,7 +231,7 @@ pub struct PortSpec {
 }
 
 /// How health is found out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthcheckSpec {
     /// `["CMD", …]`, `["CMD-SHELL", "…"]`, `["NONE"]`; empty takes the image's.
     pub test: Vec<String>,
@@ -254,7 +255,7 @@ impl HealthcheckSpec {
 }
 
 /// A mount.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountSpec {
     /// What is mounted.
     pub kind: MountKind,
@@ -267,7 +268,7 @@ pub struct MountSpec {
 }
 
 /// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MountKind {
     /// A path of the host.
     Bind {
@@ -322,7 +323,7 @@ pub enum MountKind {
 }
 
 /// When a container is started again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {
     /// Never.
     #[default]
@@ -336,7 +337,7 @@ pub enum RestartPolicy {
 }
 
 /// Log driver.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
     /// Driver; empty is the engine's default.
     pub driver: String,
@@ -345,7 +346,7 @@ pub struct LogSpec {
 }
 
 /// Limits. 0 and empty mean "no limit of ours".
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResourceSpec {
     /// Billionths of a processor.
     pub nano_cpus: i64,
@@ -404,7 +405,7 @@ pub struct ResourceSpec {
 }
 
 /// One limit of processes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UlimitSpec {
     /// `nofile`, `nproc`, …
     pub name: String,
@@ -415,7 +416,7 @@ pub struct UlimitSpec {
 }
 
 /// A device by path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceSpec {
     /// Path on the host, or a CDI name.
     pub source: String,
@@ -426,7 +427,7 @@ pub struct DeviceSpec {
 }
 
 /// Privileges and namespaces. Namespaces are `host`, `private`, `container:NAME`, …, empty for the engine's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecuritySpec {
     /// All privileges.
     pub privileged: bool,
@@ -459,7 +460,7 @@ pub struct SecuritySpec {
 }
 
 /// A file written into a container.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSpec {
     /// Absolute path in the container.
     pub path: String,
@@ -480,7 +481,7 @@ impl std::fmt::Debug for FileSpec {
 }
 
 /// A command run inside a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookSpec {
     /// Command.
     pub command: Vec<String>,
@@ -495,7 +496,7 @@ pub struct HookSpec {
 }
 
 /// A network to create.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// Real name.
     pub name: String,
@@ -522,7 +523,7 @@ pub struct NetworkSpec {
 }
 
 /// One address pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IpamPoolSpec {
     /// CIDR.
     pub subnet: String,
@@ -535,7 +536,7 @@ pub struct IpamPoolSpec {
 }
 
 /// A volume to create.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeSpec {
     /// Real name.
     pub name: String,
@@ -548,7 +549,7 @@ pub struct VolumeSpec {
 }
 
 /// Devices that the engine looks for by capability.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRequestSpec {
     /// Capabilities, all of them wanted.
     pub capabilities: Vec<String>,

@@ -1,0 +1,114 @@
+//! Where everything lies.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The folders of the engine. Names of containers, volumes and networks are checked before they become names of files:
+/// see [`is_name`].
+///
+/// ```text
+/// STATE  /var/lib/consort                          survives a reboot
+///   images/                                        see `image`
+///   containers/ID/container.json                   ContainerRecord: what was asked for; one writer, the supervisor
+///   containers/ID/state.json                       ContainerState: how it is; one writer, the supervisor
+///   containers/ID/log/                             see `supervisor::log`
+///   upper/ID/{upper,work}                          the container's own layer (flat, chattr +T: see runtime::rootfs)
+///   names/NAME                                     a file with the id: the name is taken (made with O_EXCL)
+///   volumes/NAME/{volume.json,_data/}              VolumeRecord, content
+///   networks/NAME.json                             NetworkRecord
+/// RUN    /run/consort                              gone after a reboot
+///   projects/PROJECT/{lock,socket}                 flock of the living supervisor; where it listens
+///   containers/ID/{hosts,hostname,resolv.conf}     bind mounted into the container
+///   containers/ID/{stdout,stderr}                  FIFOs, open read-write on both sides
+///   containers/ID/files/                           what `WriteFiles` brought, until the next start writes it
+///   networks/NETWORK-ID/CONTAINER-ID.json          a lease: addresses and names on the network
+///   events                                         one JSON line per EngineEvent, appended; readers wait by inotify
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// What survives a reboot.
+    pub state: PathBuf,
+    /// What doesn't.
+    pub run: PathBuf,
+}
+
+impl Places {
+    /// `CONSORT_STATE_DIR` and `CONSORT_RUN_DIR`, else `/var/lib/consort` and `/run/consort`.
+    pub fn of(environment: &BTreeMap<String, String>) -> Self {
+        let folder = |name: &str, default: &str| PathBuf::from(environment.get(name).filter(|v| !v.is_empty()).map_or(default, String::as_str));
+        Self { state: folder("CONSORT_STATE_DIR", "/var/lib/consort"), run: folder("CONSORT_RUN_DIR", "/run/consort") }
+    }
+
+    /// Root of the image store.
+    pub fn images(&self) -> PathBuf {
+        self.state.join("images")
+    }
+
+    /// Folders of all containers, by id.
+    pub fn containers(&self) -> PathBuf {
+        self.state.join("containers")
+    }
+
+    /// Folder of a container.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.containers().join(id)
+    }
+
+    /// Folder of a container's own layer.
+    pub fn upper(&self, id: &str) -> PathBuf {
+        self.state.join("upper").join(id)
+    }
+
+    /// The file that says which id has this name.
+    pub fn name(&self, name: &str) -> PathBuf {
+        self.state.join("names").join(name)
+    }
+
+    /// Folders of all volumes, by name.
+    pub fn volumes(&self) -> PathBuf {
+        self.state.join("volumes")
+    }
+
+    /// Records of all networks.
+    pub fn networks(&self) -> PathBuf {
+        self.state.join("networks")
+    }
+
+    /// Folder of a project's supervisor. Containers without a project share one of their own.
+    pub fn project(&self, project: &str) -> PathBuf {
+        self.run.join("projects").join(if project.is_empty() { "@none" } else { project })
+    }
+
+    /// Runtime files of a container.
+    pub fn run_of(&self, id: &str) -> PathBuf {
+        self.run.join("containers").join(id)
+    }
+
+    /// Leases of a network.
+    pub fn leases(&self, network_id: &str) -> PathBuf {
+        self.run.join("networks").join(network_id)
+    }
+
+    /// The file of events.
+    pub fn events(&self) -> PathBuf {
+        self.run.join("events")
+    }
+}
+
+/// Whether a text can be the name of a container, volume or network, as Docker has it: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
+pub fn is_name(text: &str) -> bool {
+    text.len() <= 255
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+/// Writes a file so that a reader sees the old content or the new one, never a part: a file beside it, then a rename.
+///
+/// # Errors
+/// As those two.
+pub fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    std::fs::write(&beside, content)?;
+    std::fs::rename(&beside, file)
+}

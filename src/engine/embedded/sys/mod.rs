@@ -1,0 +1,2 @@
+//! Safe wrappers of system calls that `rustix` doesn't have. The only place with `unsafe` code; every block says why it
+//! is sound.
