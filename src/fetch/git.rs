@@ -1,10 +1,11 @@
 //! Files in Git repositories, by the `git` command: it knows the user's keys, proxies and helpers.
 
-use super::{Draft, compose_file, is_within, last_words, outward};
-use crate::load::Fetched;
+use super::Draft;
 use crate::load::remote::leads_out;
+use crate::load::{Fetched, MAIN_FILES};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
 
@@ -114,6 +115,30 @@ async fn git(args: &[&str], folder: &Path, environment: &BTreeMap<String, String
         }
         Err(error) => Err((format!("git can't be run: {error}"), "see that `git version` works".to_owned())),
     }
+}
+
+/// The Compose file of a folder, under the names that are looked for.
+fn compose_file(folder: &Path) -> Option<PathBuf> {
+    MAIN_FILES.iter().map(|n| folder.join(n)).find(|p| p.is_file())
+}
+
+/// The last lines that a program wrote, for a message.
+fn last_words(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join("; ")
+}
+
+/// Whether `path` stays within `folder` once links are followed.
+fn is_within(folder: &Path, path: &Path) -> bool {
+    let real = |p: &Path| std::fs::canonicalize(p).ok();
+    matches!((real(folder), real(path)), (Some(folder), Some(path)) if path.starts_with(&folder))
+}
+
+/// Every variable but those that would turn `git` to another repository.
+fn outward(environment: &BTreeMap<String, String>) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    let inner = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"];
+    environment.iter().filter(move |(k, _)| !inner.contains(&k.as_str())).map(|(k, v)| (OsStr::new(k), OsStr::new(v)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ mod oci;
 
 use crate::load::{Fetched, Remote};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -83,28 +82,4 @@ impl Drop for Draft {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> (String, String) {
     (format!("{} can't be written: {error}", path.display()), "make room there, or set XDG_CACHE_HOME to another folder".to_owned())
-}
-
-/// The Compose file of a folder, under the names that are looked for.
-fn compose_file(folder: &Path) -> Option<PathBuf> {
-    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"].iter().map(|n| folder.join(n)).find(|p| p.is_file())
-}
-
-/// The last lines that a program wrote, for a message.
-fn last_words(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
-}
-
-/// Whether `path` stays within `folder` once links are followed.
-fn is_within(folder: &Path, path: &Path) -> bool {
-    let real = |p: &Path| std::fs::canonicalize(p).ok();
-    matches!((real(folder), real(path)), (Some(folder), Some(path)) if path.starts_with(&folder))
-}
-
-/// Every variable but those that would turn `git` to another repository.
-fn outward(environment: &BTreeMap<String, String>) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-    let inner = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"];
-    environment.iter().filter(move |(k, _)| !inner.contains(&k.as_str())).map(|(k, v)| (OsStr::new(k), OsStr::new(v)))
 }

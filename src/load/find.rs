@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// Names of the file that is looked for, the first that is there wins.
-const MAIN: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+pub const MAIN_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 /// Names of the file that is laid over it if it is there.
 const OVERRIDE: [&str; 4] = ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
 
@@ -164,7 +164,7 @@ pub(super) fn unfetchable(name: &str) -> Diagnostic {
 fn discover(start: &Path, cwd: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<File> {
     for directory in start.ancestors() {
         let there = |names: &[&str]| -> Vec<PathBuf> { names.iter().map(|n| directory.join(n)).filter(|p| p.exists()).collect() };
-        let main = there(&MAIN);
+        let main = there(&MAIN_FILES);
         if main.is_empty() {
             // What can't be looked into may well hold the file that is wanted.
             let looked = std::fs::read_dir(directory).and_then(|_| std::fs::metadata(directory.join(".")));

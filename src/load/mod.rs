@@ -46,6 +46,7 @@ mod unhonoured;
 mod unknown;
 pub mod words;
 
+pub use find::MAIN_FILES;
 pub use provenance::Provenance;
 pub use remote::Remote;
 pub use request::{Failed, Fetched, Loaded, Request};
