@@ -92,7 +92,11 @@ async fn connect(uri: &Uri, environment: &BTreeMap<String, String>) -> io::Resul
         .await
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+/// Connects by TCP, without Nagle's delay.
+///
+/// # Errors
+/// Those of the system, [`io::ErrorKind::TimedOut`] after 15 seconds.
+pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream =
         tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;

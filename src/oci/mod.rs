@@ -10,7 +10,7 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 
-pub use http::Io;
+pub use http::{Io, tcp};
 pub use repository::{Fault, Repository};
 pub use tls::Tls;
 

@@ -1,7 +1,7 @@
 //! One connection to an engine: socket, TCP, TLS, or a child process that carries one over ssh.
 
 use super::endpoint::{Address, Endpoint};
-use crate::oci::{Io, Tls};
+use crate::oci::{Io, Tls, tcp};
 use crate::world::{EngineError, ErrorKind};
 use std::io;
 use std::pin::Pin;
@@ -9,12 +9,9 @@ use std::process::Stdio;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
-
-/// How long a TCP connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How much of what ssh says is kept.
 const LAST_WORDS: u64 = 4096;
@@ -52,9 +49,7 @@ impl Dialer {
         match &self.endpoint.address {
             Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             Address::Tcp { host, port } => {
-                let connecting = TcpStream::connect((host.as_str(), *port));
-                let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                stream.set_nodelay(true)?;
+                let stream = tcp(host, *port).await?;
                 match &self.tls {
                     Some(tls) => tls.wrap(host, stream).await,
                     None => Ok(Box::new(stream)),
