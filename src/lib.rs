@@ -10,7 +10,7 @@
 //! rank 3   plan   desired + observed → Plan    engine   the port and its adapters    fetch   files from elsewhere
 //! rank 2   load   text → Project    graph   order    policy   restart, health, probes    oci   registries
 //! rank 1   yaml      model   what was written           world    what exists and what can be done
-//! rank 0   diag, units, exit
+//! rank 0   diag, units, digest, exit
 //! ```
 //!
 //! A module imports only from lower ranks; modules of one rank are strangers (`yaml` and `model` too). So `plan` and
@@ -29,6 +29,7 @@
 
 pub mod cli;
 pub mod diag;
+pub mod digest;
 pub mod engine;
 pub mod exit;
 pub mod fetch;

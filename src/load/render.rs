@@ -4,10 +4,10 @@ use super::check::takes;
 use super::keys::{Object, ROOT, Shape};
 use super::lower;
 use super::request::Loaded;
+use crate::digest::sha256;
 use crate::model::{Project, Service, escape, service_json};
 use crate::yaml::{self, Node};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a project is written.
@@ -153,7 +153,7 @@ pub fn hashes(project: &Project) -> Vec<(String, String)> {
         {
             service.platform.clone_from(platform);
         }
-        Sha256::digest(service_json(&service)).iter().map(|b| format!("{b:02x}")).collect()
+        sha256(service_json(&service))
     };
     project.services.iter().map(|(name, service)| (name.clone(), hash(service))).collect()
 }

@@ -1,8 +1,8 @@
 //! The Docker client's own files: `config.json` and the contexts beside it.
 
+use crate::digest::sha256;
 use crate::world::{EngineError, ErrorKind};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -130,7 +130,7 @@ impl ClientConfig {
     /// has no engine in it.
     pub fn context(&self, name: &str, origin: &str) -> Result<StoredContext, EngineError> {
         let contexts = self.folder.join("contexts");
-        let id = hex(&Sha256::digest(name.as_bytes()));
+        let id = sha256(name);
         let path = contexts.join("meta").join(&id).join("meta.json");
         let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => EngineError::new(ErrorKind::NotFound, format!("there is no context `{name}`, said by {origin}"))
@@ -153,10 +153,6 @@ impl ClientConfig {
 
 fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> EngineError {
     EngineError::new(ErrorKind::Refused, format!("can't read `{}`", path.display())).because(why.to_string())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use super::client_config::{AuthEntry, ClientConfig};
 use super::credentials::{Reference, credentials};
 use super::http::{self, Answer, is_loopback};
+use crate::digest::sha256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{LOCATION, WWW_AUTHENTICATE};
 use hyper::{StatusCode, Uri};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -226,7 +226,7 @@ impl<'c> Challenge<'c> {
 
 /// `sha256:…` of some bytes.
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, b| text + &format!("{b:02x}"))
+    format!("sha256:{}", sha256(bytes))
 }
 
 /// As a part of a query (RFC 3986, section 2.3).

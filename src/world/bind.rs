@@ -1,7 +1,7 @@
 //! Names of containers become ids, once the containers are there.
 
 use super::{ConfigHash, ContainerSpec, NetworkMode};
-use sha2::{Digest, Sha256};
+use crate::digest::sha256;
 
 /// Replaces the names of containers of the project that `spec` refers to (`network_mode`, `pid`, `ipc`, `volumes_from`)
 /// by their ids and finishes the configuration hash. A name without an id is left as it is: engines take names too.
@@ -26,7 +26,7 @@ pub fn bind(spec: &mut ContainerSpec, id_of: &dyn Fn(&str) -> Option<String>) ->
         }
     }
     if let ConfigHash::Pending(json) = &spec.config_hash {
-        spec.config_hash = ConfigHash::Known(ConfigHash::digest(&with_ids(json, id_of)?));
+        spec.config_hash = ConfigHash::Known(sha256(with_ids(json, id_of)?));
     }
     Ok(())
 }
@@ -49,21 +49,9 @@ fn with_ids(json: &str, id_of: &dyn Fn(&str) -> Option<String>) -> Result<String
     })
 }
 
-impl ConfigHash {
-    /// SHA-256 of `text` as 64 hex digits.
-    pub fn digest(text: &str) -> String {
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_digest_is_sha_256() {
-        assert_eq!(ConfigHash::digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    }
 
     #[test]
     fn placeholders_become_ids() {

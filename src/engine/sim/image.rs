@@ -1,9 +1,9 @@
 //! Simulated images.
 
 use super::script::ImageScript;
+use crate::digest::sha256;
 use crate::units::Duration;
 use crate::world::{HealthcheckSpec, Image};
-use sha2::{Digest, Sha256};
 
 /// An image of the simulated registry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,7 +14,7 @@ pub struct SimImage {
 
 impl SimImage {
     pub(super) fn id(&self, reference: &str) -> String {
-        format!("sha256:{}", hex(&format!("image {} {}", canonical(reference), self.script.build)))
+        format!("sha256:{}", sha256(format!("image {} {}", canonical(reference), self.script.build)))
     }
 
     pub(super) fn healthcheck(&self) -> Option<HealthcheckSpec> {
@@ -32,11 +32,6 @@ impl SimImage {
             labels: self.script.labels.clone(),
         }
     }
-}
-
-/// SHA-256 of `text` in 64 hex digits.
-pub(super) fn hex(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The one form of a reference: `busybox` is `docker.io/library/busybox:latest`.

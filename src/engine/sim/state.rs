@@ -5,10 +5,11 @@
 
 use super::container::{Container, Endpoint, Log, Mount};
 use super::files::{File, Tree, absolute, is_below, tail};
-use super::image::{SimImage, canonical, hex};
+use super::image::{SimImage, canonical};
 use super::network::Network;
 use super::record::Entry;
 use super::script::{Script, Scripts};
+use crate::digest::sha256;
 use crate::units::Timestamp;
 use crate::world::{
     Capabilities, ConfigHash, Container as Observed, ContainerSpec, EndpointSpec, EngineError, EngineEvent, ErrorKind, EventKind, LogChunk,
@@ -76,7 +77,7 @@ impl State {
     /// A new id, the same in every run.
     pub(super) fn new_id(&mut self) -> String {
         self.made += 1;
-        hex(&format!("thing {}", self.made))
+        sha256(format!("thing {}", self.made))
     }
 
     pub(super) fn subscribe(&mut self, project: Option<&str>) -> mpsc::UnboundedReceiver<EngineEvent> {

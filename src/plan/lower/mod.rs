@@ -7,6 +7,7 @@ mod resources;
 pub(super) use mounts::{files, volume_name};
 pub(super) use networks::{network_keys, network_name, network_spec, volume_spec};
 
+use crate::digest::sha256;
 use crate::model::{Hook, Project, Service};
 use crate::world::{ConfigHash, ContainerSpec, HealthcheckSpec, HookSpec, InstanceKey, LogSpec, NetworkMode, PortSpec, RestartPolicy, label};
 use std::collections::BTreeMap;
@@ -125,7 +126,7 @@ pub(super) fn config_hash(setting: &Setting, service: &Service) -> ConfigHash {
     }
     let json = crate::model::service_json(&changed);
     if unknown.is_empty() {
-        return ConfigHash::Known(ConfigHash::digest(&json));
+        return ConfigHash::Known(sha256(json));
     }
     // JSON writes the mark as an escape.
     ConfigHash::Pending(unknown.iter().fold(json, |json, name| json.replace(&format!("\\u0001{name}\\u0001"), &format!("\u{1}{name}\u{1}"))))

@@ -1,7 +1,8 @@
 //! Networks, volumes, and a service's places on networks.
 
+use crate::digest::sha256;
 use crate::model::{Network, Project, Service, Volume};
-use crate::world::{ConfigHash, EndpointSpec, IpamPoolSpec, NetworkSpec, VolumeSpec, label};
+use crate::world::{EndpointSpec, IpamPoolSpec, NetworkSpec, VolumeSpec, label};
 use std::collections::BTreeMap;
 
 /// Keys of the networks that `service` joins, the primary one first: by priority, ties by key. Empty with a
@@ -75,7 +76,7 @@ pub(in crate::plan) fn network_labels(project: &Project, key: &str, network: &Ne
 /// A network of the project.
 pub(in crate::plan) fn network_spec(project: &Project, key: &str, network: &Network) -> NetworkSpec {
     let mut labels = network_labels(project, key, network);
-    labels.insert(label::CONFIG_HASH.into(), ConfigHash::digest(&crate::model::network_json(network)));
+    labels.insert(label::CONFIG_HASH.into(), sha256(crate::model::network_json(network)));
     let pool = |p: &crate::model::IpamPool| IpamPoolSpec {
         subnet: p.subnet.clone(),
         ip_range: p.ip_range.clone(),
@@ -103,7 +104,7 @@ pub(in crate::plan) fn volume_spec(project: &Project, key: &str, volume: &Volume
     labels.insert(label::PROJECT.into(), project.name.clone());
     labels.insert(label::VOLUME.into(), key.to_owned());
     labels.insert(label::VERSION.into(), env!("CARGO_PKG_VERSION").into());
-    labels.insert(label::CONFIG_HASH.into(), ConfigHash::digest(&crate::model::volume_json(volume)));
+    labels.insert(label::CONFIG_HASH.into(), sha256(crate::model::volume_json(volume)));
     VolumeSpec {
         name: if volume.name.is_empty() { format!("{}_{key}", project.name) } else { volume.name.clone() },
         driver: volume.driver.clone(),

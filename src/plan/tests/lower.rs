@@ -2,6 +2,7 @@
 
 use super::super::lower::{self, Parent, Setting};
 use super::*;
+use crate::digest::sha256;
 use crate::model::{
     BindOptions, Deploy, DeployRestartPolicy, DeviceMapping, FileReference, Logging, Resource, Resources, Secret, ServiceNetwork, Ulimit,
 };
@@ -236,10 +237,10 @@ fn the_platform_is_the_services_or_the_environments() {
 fn networks_and_volumes_carry_the_references_labels_and_hashes() {
     let project = project([svc("db").volume("data", "/data")]);
     let network = lower::network_spec(&project, "default", &project.networks["default"]);
-    assert_eq!(network.labels[label::CONFIG_HASH], ConfigHash::digest(r#"{"name":"p_default","ipam":{}}"#));
+    assert_eq!(network.labels[label::CONFIG_HASH], sha256(r#"{"name":"p_default","ipam":{}}"#));
     assert_eq!(network.labels[label::NETWORK], "default");
     let volume = lower::volume_spec(&project, "data", &project.volumes["data"]);
-    assert_eq!(volume.labels[label::CONFIG_HASH], ConfigHash::digest(r#"{"name":"p_data","driver":"local"}"#));
+    assert_eq!(volume.labels[label::CONFIG_HASH], sha256(r#"{"name":"p_data","driver":"local"}"#));
     assert_eq!((volume.name.as_str(), volume.labels[label::VOLUME].as_str()), ("p_data", "data"));
 }
 

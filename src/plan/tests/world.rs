@@ -1,6 +1,7 @@
 //! A world that plans are carried out on: just enough of an engine, and stricter.
 
 use super::super::*;
+use crate::digest::sha256;
 use crate::units::Timestamp;
 use crate::world::{
     Attachment, ConfigHash, Container, ContainerSpec, Health, Image, MountKind, MountPoint, NetworkMode, NetworkState, Op, PublishedPort, State,
@@ -41,13 +42,13 @@ impl World {
     }
 
     pub fn image(&mut self, reference: &str) -> &mut Image {
-        let id = format!("sha256:{}", ConfigHash::digest(reference));
+        let id = format!("sha256:{}", sha256(reference));
         self.observed.images.entry(reference.into()).or_insert(Image { id, ..Image::default() })
     }
 
     /// An image of another content under the same name.
     pub fn retag(&mut self, reference: &str) {
-        let id = format!("sha256:{}", ConfigHash::digest(&format!("{reference} anew")));
+        let id = format!("sha256:{}", sha256(format!("{reference} anew")));
         self.observed.images.insert(reference.into(), Image { id, ..Image::default() });
     }
 
@@ -184,13 +185,13 @@ impl World {
         for mount in &spec.mounts {
             let name = match &mount.kind {
                 MountKind::Volume { name: Some(name), .. } => name.clone(),
-                MountKind::Volume { name: None, .. } => ConfigHash::digest(&self.fresh_id()),
+                MountKind::Volume { name: None, .. } => sha256(self.fresh_id()),
                 _ => continue,
             };
             mounts.push(MountPoint { kind: "volume".into(), name, target: mount.target.clone(), ..MountPoint::default() });
         }
         for path in image.volumes.iter().filter(|p| !spec.mounts.iter().any(|m| &&m.target == p)) {
-            let name = ConfigHash::digest(&self.fresh_id());
+            let name = sha256(self.fresh_id());
             mounts.push(MountPoint { kind: "volume".into(), name, target: path.clone(), ..MountPoint::default() });
         }
         let attach = |network: &String| {
