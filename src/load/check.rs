@@ -3,7 +3,7 @@
 //! Runs on what is written, before short forms become long ones, so every fault is told in the user's own terms. Keys
 //! that must be there are looked for later, when files are merged: see [`required`].
 
-use super::keys::{Format, Kinds, List, MapOf, Merge, Names, Object, ROOT, SERVICE, Scalar, Shape};
+use super::keys::{Format, Kinds, List, MapOf, Merge, Names, Object, Others, ROOT, SERVICE, Scalar, Shape};
 use super::mistakes::{self, quoted};
 use super::scalar;
 use super::trail::Trail;
@@ -92,12 +92,11 @@ impl Checker<'_> {
                         self.refused_by_engines(key, value, &at.key(key));
                     }
                 }
-                None if object.extensions && key.starts_with("x-") || self.is_enough() => {}
+                None if object.others != Others::Refused && key.starts_with("x-") || self.is_enough() => {}
                 None => {
                     let entry = Entry { key: key.clone(), key_span: *key_span, value: value.clone() };
                     let mut fault = mistakes::unknown_key(&entry, map, object, &at.path());
-                    // Where the reference never looks, files may have any key.
-                    if OVERLOOKED.contains(&object.what) {
+                    if object.others == Others::Overlooked {
                         fault.severity = Severity::Warning;
                     }
                     let once = fault.code == "blank-after-colon" && self.diagnostics.last().is_some_and(|d| d.span == fault.span);
@@ -614,9 +613,6 @@ fn bounds(min: i64, max: i64) -> String {
 fn bad_name(name: &str, names: Names) -> bool {
     names != Names::Any && name.is_empty() || names == Names::Resource && !name.chars().all(is_name)
 }
-
-/// Objects in which the reference takes any key.
-pub(super) const OVERLOOKED: [&str; 3] = ["external", "extends", "an entry of include"];
 
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')

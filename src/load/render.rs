@@ -1,7 +1,7 @@
 //! What `config` prints. Everything ends with a line break, except where nothing is printed.
 
 use super::check::takes;
-use super::keys::{Object, ROOT, Shape};
+use super::keys::{Object, Others, ROOT, Shape};
 use super::lower;
 use super::request::Loaded;
 use crate::digest::sha256;
@@ -293,7 +293,7 @@ fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
             result.insert(key.to_owned(), value);
         }
     }
-    if object.extensions {
+    if object.others != Others::Refused {
         let own = node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-"));
         let own = by_keys(own.map(|e| (e.key.clone(), sorted(lower::json(&e.value)))));
         result.extend(own.as_object().cloned().unwrap_or_default());

@@ -5,7 +5,7 @@ use super::shapes::{
     BOOL, BOOL_OR_TEXT, BYTES, BYTES_TEXT, DURATION, FLOAT, HOSTS, INT, KEY_TEXTS, KEY_VALUES, NUMBER, TEXT, TEXT_OR_TEXTS, TEXTS, UNIQUE_TEXTS, int,
     list, one_of,
 };
-use super::{Form, Format, Identity, Key, Kinds, Merge, Object, Scalar, Shape, key};
+use super::{Form, Format, Identity, Key, Kinds, Merge, Object, Others, Scalar, Shape, key};
 
 const SWARM: &str = "only a cluster acts on it";
 
@@ -24,7 +24,7 @@ pub(super) static DEPLOY: Object = Object {
         key("placement", Shape::Object(&PLACEMENT), "Nodes that containers may run on.").ignored(SWARM),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static UPDATE: Object = Object {
@@ -38,7 +38,7 @@ static UPDATE: Object = Object {
         key("order", one_of(&["start-first", "stop-first"]), "Whether the new one starts before the old one stops."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static RESOURCES: Object = Object {
@@ -48,14 +48,14 @@ static RESOURCES: Object = Object {
         key("reservations", Shape::Object(&RESERVATIONS), "Never less than this."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static LIMITS: Object = Object {
     what: "limits",
     keys: &[key("cpus", FLOAT, "Processors."), key("memory", BYTES_TEXT, "Memory."), key("pids", INT, "Processes.")],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static RESERVATIONS: Object = Object {
@@ -67,18 +67,22 @@ static RESERVATIONS: Object = Object {
         key("devices", list(&Shape::Object(&DEVICE_REQUEST)), "Devices by capability."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static GENERIC: Object = Object {
     what: "a generic resource",
     keys: &[key("discrete_resource_spec", Shape::Object(&DISCRETE), "Kind and number.")],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
-static DISCRETE: Object =
-    Object { what: "a discrete resource", keys: &[key("kind", TEXT, "Kind."), key("value", NUMBER, "Number.")], required: &[], extensions: true };
+static DISCRETE: Object = Object {
+    what: "a discrete resource",
+    keys: &[key("kind", TEXT, "Kind."), key("value", NUMBER, "Number.")],
+    required: &[],
+    others: Others::Extensions,
+};
 
 const COUNT: Shape = Shape::Scalar(Scalar { kinds: Kinds::STRING.or(Kinds::INT), format: Format::Count });
 const CAPABILITIES: Key = key("capabilities", UNIQUE_TEXTS, "Capabilities that the device must have.");
@@ -87,11 +91,16 @@ const IDS: Key = key("device_ids", UNIQUE_TEXTS, "These very devices.");
 const DRIVER: Key = key("driver", TEXT, "Driver of the device.");
 const OPTIONS: Key = key("options", KEY_VALUES, "Options for the driver.").form(Form::KeyValues).merge(Merge::Values);
 
-static DEVICE_REQUEST: Object =
-    Object { what: "a device request", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &["capabilities"], extensions: true };
+static DEVICE_REQUEST: Object = Object {
+    what: "a device request",
+    keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS],
+    required: &["capabilities"],
+    others: Others::Extensions,
+};
 
 /// One item of `gpus`.
-pub(super) static GPU: Object = Object { what: "a GPU", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &[], extensions: true };
+pub(super) static GPU: Object =
+    Object { what: "a GPU", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &[], others: Others::Extensions };
 
 static RESTART_POLICY: Object = Object {
     what: "a restart policy",
@@ -102,7 +111,7 @@ static RESTART_POLICY: Object = Object {
         key("window", DURATION, "How long a container must live to count as started.").ignored("the engine decides what counts as started"),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static PLACEMENT: Object = Object {
@@ -113,11 +122,11 @@ static PLACEMENT: Object = Object {
         key("max_replicas_per_node", int(0, i64::MAX), "Most containers on one node."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static PREFERENCE: Object =
-    Object { what: "a preference", keys: &[key("spread", TEXT, "Label of nodes to spread over.")], required: &[], extensions: true };
+    Object { what: "a preference", keys: &[key("spread", TEXT, "Label of nodes to spread over.")], required: &[], others: Others::Extensions };
 
 /// `build`.
 pub(super) static BUILD: Object = Object {
@@ -150,5 +159,5 @@ pub(super) static BUILD: Object = Object {
         key("platforms", TEXTS, "Platforms to build for."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };

@@ -134,8 +134,19 @@ pub struct Object {
     pub keys: &'static [Key],
     /// Keys that must be there once files are merged.
     pub required: &'static [&'static str],
-    /// Whether it takes `x-…`.
-    pub extensions: bool,
+    /// What becomes of other keys.
+    pub others: Others,
+}
+
+/// What becomes of keys that an [`Object`] doesn't know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They are refused.
+    Refused,
+    /// `x-…` is taken, the rest refused.
+    Extensions,
+    /// The reference never looks, so files may have any: `x-…` is taken, the rest warned about.
+    Overlooked,
 }
 
 impl Object {

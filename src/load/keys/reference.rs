@@ -1,7 +1,7 @@
 //! The table as a document, for people.
 
 use super::schema::description;
-use super::{Form, Format, Identity, Key, Merge, Object, ROOT, Scalar, Shape};
+use super::{Form, Format, Identity, Key, Merge, Object, Others, ROOT, Scalar, Shape};
 use crate::load::check::describe;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ pub fn reference() -> String {
             continue;
         }
         let _ = write!(text, "\n## {path}\n");
-        if !object.extensions {
+        if object.others == Others::Refused {
             text.push_str("No `x-…` here.\n");
         }
         text.push_str("\n| key | may be | meaning |\n|---|---|---|\n");

@@ -2,7 +2,7 @@
 
 use super::service::SERVICE;
 use super::shapes::{BOOL, KEY_VALUES, OPTIONS, STRICT_INT, TEXT, TEXT_OR_TEXTS, TEXTS, map, named};
-use super::{Form, Identity, Key, List, Merge, Object, Shape, key};
+use super::{Form, Identity, Key, List, Merge, Object, Others, Shape, key};
 
 /// The top level of a Compose file.
 pub static ROOT: Object = Object {
@@ -24,7 +24,7 @@ pub static ROOT: Object = Object {
         key("models", named(&Shape::Object(&MODEL)), "AI models that services use."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 /// One entry of `include` in its long form.
@@ -36,12 +36,12 @@ pub static INCLUDE_ENTRY: Object = Object {
         key("env_file", TEXT_OR_TEXTS, "Files with variables for it; `.env` of its folder if absent.").form(Form::List),
     ],
     required: &["path"],
-    extensions: false,
+    others: Others::Overlooked,
 };
 
 const OLD_NAME: Key = key("name", TEXT, "Deprecated; `name` beside `external: true` says it.");
-static EXTERNAL_NAME: Object = Object { what: "an external resource", keys: &[OLD_NAME], required: &[], extensions: true };
-static EXTERNAL_FILE_NAME: Object = Object { what: "external", keys: &[OLD_NAME], required: &[], extensions: true };
+static EXTERNAL_NAME: Object = Object { what: "an external resource", keys: &[OLD_NAME], required: &[], others: Others::Extensions };
+static EXTERNAL_FILE_NAME: Object = Object { what: "external", keys: &[OLD_NAME], required: &[], others: Others::Overlooked };
 
 const fn external(forms: Shape) -> Key {
     key("external", forms, "It exists already and is neither created nor removed.").form(Form::External)
@@ -72,7 +72,7 @@ static NETWORK: Object = Object {
         LABELS,
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static IPAM: Object = Object {
@@ -83,7 +83,7 @@ static IPAM: Object = Object {
         key("options", map(&TEXT), "Options for the IPAM driver."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static POOL: Object = Object {
@@ -95,14 +95,14 @@ static POOL: Object = Object {
         key("aux_addresses", map(&TEXT), "Addresses that are kept free, by host name."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static VOLUME: Object = Object {
     what: "a volume",
     keys: &[NAME, key("driver", TEXT, "Volume driver; `local` if absent."), DRIVER_OPTS, EXTERNAL, LABELS],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 // Secrets and configs from a store or a driver are refused by the plan of the services that use them.
@@ -116,14 +116,14 @@ static SECRET: Object = Object {
     what: "a secret",
     keys: &[NAME, ENVIRONMENT, FILE, EXTERNAL_FILE, LABELS, DRIVER, OPTS, TEMPLATE_DRIVER],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static CONFIG: Object = Object {
     what: "a config",
     keys: &[NAME, key("content", TEXT, "The content itself."), ENVIRONMENT, FILE, EXTERNAL_FILE, LABELS, TEMPLATE_DRIVER],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static MODEL: Object = Object {
@@ -135,5 +135,5 @@ static MODEL: Object = Object {
         key("runtime_flags", TEXTS, "Flags for the program that runs it."),
     ],
     required: &["model"],
-    extensions: true,
+    others: Others::Extensions,
 };

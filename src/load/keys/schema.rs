@@ -4,8 +4,7 @@
 //! before files are merged, so no key has to be there. What it refuses, the loader refuses too; a few things that only
 //! code can tell are left to the loader.
 
-use super::{Format, Key, Kinds, MapOf, Merge, Names, Object, ROOT, Scalar, Shape, Status};
-use crate::load::check::OVERLOOKED;
+use super::{Format, Key, Kinds, MapOf, Merge, Names, Object, Others, ROOT, Scalar, Shape, Status};
 use serde_json::{Map, Value, json};
 
 /// The schema of a Compose file.
@@ -31,11 +30,11 @@ pub fn schema() -> Value {
 fn properties(object: &Object, definitions: &mut Map<String, Value>) -> Value {
     let keys: Map<String, Value> = object.keys.iter().map(|k| (k.name.to_owned(), property(k, definitions))).collect();
     let mut value = json!({ "type": "object", "properties": keys });
-    if object.extensions {
+    if object.others == Others::Extensions {
         value["patternProperties"] = json!({ "^x-": {} });
     }
     // Other keys of these are warned about, no more.
-    if !OVERLOOKED.contains(&object.what) {
+    if object.others != Others::Overlooked {
         value["additionalProperties"] = false.into();
     }
     value

@@ -5,7 +5,7 @@ use super::shapes::{
     ANY_SCALAR, BOOL, BYTES, COMMAND, DURATION, FLOAT, HOSTS, INT, KEY_VALUES, MODE, NUMBER, OPTIONS, SIZE, STRICT_BOOL, STRICT_NUMBER, TEXT,
     TEXT_OR_NUMBER, TEXT_OR_TEXTS, TEXTS, UNIQUE_TEXTS, int, list, map, named, one_of, text,
 };
-use super::{Form, Format, Identity, Kinds, List, MapOf, Merge, Names, Object, Scalar, Shape, key};
+use super::{Form, Format, Identity, Kinds, List, MapOf, Merge, Names, Object, Others, Scalar, Shape, key};
 
 /// A service.
 pub static SERVICE: Object = Object {
@@ -119,7 +119,7 @@ pub static SERVICE: Object = Object {
         key("working_dir", TEXT, "Working directory."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 const CONTAINER_NAME: &str = "two or more letters, digits, `_`, `.` or `-`, and no `_`, `.` or `-` in front";
@@ -161,7 +161,7 @@ static FILE_REFERENCE: Object = Object {
         key("mode", MODE, "File mode."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 /// `ulimits` of a service or a build.
@@ -171,7 +171,7 @@ static ULIMIT: Object = Object {
     what: "a limit",
     keys: &[key("soft", INT, "What a process starts with."), key("hard", INT, "What it may raise it to.")],
     required: &["soft", "hard"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static BLKIO: Object = Object {
@@ -185,28 +185,28 @@ static BLKIO: Object = Object {
         key("weight_device", list(&Shape::Object(&WEIGHT)), "Weight by device."),
     ],
     required: &[],
-    extensions: false,
+    others: Others::Refused,
 };
 
 static THROTTLE: Object = Object {
     what: "a limit of a device",
     keys: &[key("path", TEXT, "Path of the device."), key("rate", BYTES, "Bytes or operations a second.")],
     required: &[],
-    extensions: false,
+    others: Others::Refused,
 };
 
 static WEIGHT: Object = Object {
     what: "a weight of a device",
     keys: &[key("path", TEXT, "Path of the device."), key("weight", int(0, 65535), "Weight, 10 to 1000.")],
     required: &[],
-    extensions: false,
+    others: Others::Refused,
 };
 
 static CREDENTIAL_SPEC: Object = Object {
     what: "credential_spec",
     keys: &[key("config", TEXT, "Key of a config."), key("file", TEXT, "File."), key("registry", TEXT, "Key of the registry.")],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static DEPENDENCY: Object = Object {
@@ -217,14 +217,14 @@ static DEPENDENCY: Object = Object {
         key("condition", one_of(&["service_started", "service_healthy", "service_completed_successfully"]), "What must be true of the dependency."),
     ],
     required: &["condition"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static DEVELOP: Object = Object {
     what: "develop",
     keys: &[key("watch", list(&Shape::Object(&TRIGGER)), "What happens when files change.")],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static TRIGGER: Object = Object {
@@ -239,7 +239,7 @@ static TRIGGER: Object = Object {
         key("initial_sync", STRICT_BOOL, "Copies existing files at the start."),
     ],
     required: &["path", "action"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static HOOK: Object = Object {
@@ -252,7 +252,7 @@ static HOOK: Object = Object {
         key("environment", KEY_VALUES, "Variables.").form(Form::Environment).merge(Merge::Values),
     ],
     required: &["command"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static DEVICE: Object = Object {
@@ -263,7 +263,7 @@ static DEVICE: Object = Object {
         key("permissions", TEXT, "Some of `rwm`."),
     ],
     required: &["source"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static ENV_FILE: Object = Object {
@@ -274,14 +274,14 @@ static ENV_FILE: Object = Object {
         key("required", BOOL, "Whether it must exist."),
     ],
     required: &["path"],
-    extensions: false,
+    others: Others::Refused,
 };
 
 static EXTENDS: Object = Object {
     what: "extends",
     keys: &[key("service", TEXT, "Service."), key("file", TEXT, "File that it is in; the same one if absent.")],
     required: &["service"],
-    extensions: false,
+    others: Others::Overlooked,
 };
 
 static HEALTHCHECK: Object = Object {
@@ -296,21 +296,21 @@ static HEALTHCHECK: Object = Object {
         key("start_interval", DURATION, "Time between two probes during the start period."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static LOGGING: Object = Object {
     what: "logging",
     keys: &[key("driver", TEXT, "Log driver."), key("options", map(&Shape::Either(&[Shape::Null, TEXT_OR_NUMBER])), "Options for the driver.")],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static MODEL: Object = Object {
     what: "a use of a model",
     keys: &[key("endpoint_var", TEXT, "Variable for the endpoint."), key("model_var", TEXT, "Variable for the model.")],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static NETWORK: Object = Object {
@@ -327,7 +327,7 @@ static NETWORK: Object = Object {
         key("gw_priority", STRICT_NUMBER, "Which network's gateway is the default; highest wins."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static PORT: Object = Object {
@@ -342,14 +342,14 @@ static PORT: Object = Object {
         key("app_protocol", TEXT, "Protocol of the application."),
     ],
     required: &["target"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static PROVIDER: Object = Object {
     what: "a provider",
     keys: &[key("type", TEXT, "Which program."), key("options", map(&Shape::Either(&[ANY_SCALAR, list(&ANY_SCALAR)])), "Its options.")],
     required: &["type"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static MOUNT: Object = Object {
@@ -366,7 +366,7 @@ static MOUNT: Object = Object {
         key("image", Shape::Object(&IMAGE), "Options of `image`."),
     ],
     required: &["type", "target"],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static BIND: Object = Object {
@@ -378,7 +378,7 @@ static BIND: Object = Object {
         key("selinux", one_of(&["z", "Z"]), "SELinux label: `z` shared, `Z` private."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static VOLUME: Object = Object {
@@ -389,10 +389,10 @@ static VOLUME: Object = Object {
         key("subpath", TEXT, "Path within the volume."),
     ],
     required: &[],
-    extensions: true,
+    others: Others::Extensions,
 };
 
 static TMPFS: Object =
-    Object { what: "tmpfs", keys: &[key("size", SIZE, "Size."), key("mode", MODE, "File mode.")], required: &[], extensions: true };
+    Object { what: "tmpfs", keys: &[key("size", SIZE, "Size."), key("mode", MODE, "File mode.")], required: &[], others: Others::Extensions };
 
-static IMAGE: Object = Object { what: "image", keys: &[key("subpath", TEXT, "Path within the image.")], required: &[], extensions: true };
+static IMAGE: Object = Object { what: "image", keys: &[key("subpath", TEXT, "Path within the image.")], required: &[], others: Others::Extensions };
