@@ -1,5 +1,8 @@
 //! The supervisor of a project: one process, one thread, no tokio.
 
+pub mod launch;
+pub mod wire;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
