@@ -14,13 +14,21 @@ use super::request::Request;
 use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
 use super::trail::Trail;
 use super::unknown::Unknown;
-use crate::diag::{Diagnostic, KeyPath, SourceMap, Span, did_you_mean};
+use crate::diag::{Diagnostic, KeyPath, SourceId, SourceMap, Span, did_you_mean};
 use crate::yaml::{self, Mapping, Node, Tag, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Sections that an included file brings along.
 const RESOURCES: [&str; 6] = ["services", "networks", "volumes", "secrets", "configs", "models"];
+
+/// A file that was read.
+struct Read {
+    /// Its text, if it could be read.
+    source: Option<SourceId>,
+    /// Its documents, as written, unless they were taken.
+    documents: Option<Vec<Node>>,
+}
 
 /// What a load has gathered so far.
 pub(super) struct Loader<'r> {
@@ -40,8 +48,8 @@ pub(super) struct Loader<'r> {
     /// Places of the `extends` of each cycle that is told.
     cycles: BTreeSet<BTreeSet<Span>>,
     budget: Budget,
-    /// Documents of files that were read, as written.
-    read: BTreeMap<PathBuf, Vec<Node>>,
+    /// Files that were read.
+    read: BTreeMap<PathBuf, Read>,
     /// What was met on the way, if that is wanted.
     pub trace: Option<Trace>,
     /// Names of files that are elsewhere and weren't fetched yet.
@@ -100,47 +108,49 @@ impl<'r> Loader<'r> {
         }
     }
 
-    /// The documents of a file, as written; reads and reports it once.
-    pub(super) fn documents(&mut self, file: &File, named_at: Option<Span>) -> Vec<Node> {
+    /// The documents of a file, as written, to be asked for again.
+    pub(super) fn documents(&mut self, file: &File, named_at: Option<Span>) -> &[Node] {
+        let key = self.read(file, named_at);
+        self.read.get(&key).and_then(|read| read.documents.as_deref()).unwrap_or_default()
+    }
+
+    /// The documents of a file, as written, to be changed. Most files are read for this once: no second copy is kept.
+    fn take_documents(&mut self, file: &File, named_at: Option<Span>) -> Vec<Node> {
+        let key = self.read(file, named_at);
+        self.read.get_mut(&key).and_then(|read| read.documents.take()).unwrap_or_default()
+    }
+
+    /// Reads a file if its documents aren't there, and reports it once. Returns its key in [`Loader::read`].
+    fn read(&mut self, file: &File, named_at: Option<Span>) -> PathBuf {
         let key = file.path.clone().unwrap_or_else(|| PathBuf::from("-"));
-        let cure = "include and extend less often, or divide this into several projects";
-        if let Some(documents) = self.read.get(&key) {
-            let bytes = documents.iter().map(Node::weight).sum();
-            let documents = documents.clone();
-            let fits = self.budget.spend(bytes, named_at, cure, &mut self.diagnostics);
-            return if fits { documents } else { Vec::new() };
+        let known = self.read.get(&key);
+        if known.is_some_and(|read| read.documents.is_some() || read.source.is_none()) {
+            return key;
         }
-        let text = match &file.path {
-            Some(path) => read::read(&file.name, path, named_at, Strictness::Strict, &mut self.sources, &mut self.diagnostics),
-            None => {
+        let again = known.and_then(|read| read.source);
+        let text = match (again, &file.path) {
+            (Some(source), _) => Some((source, self.sources.file(source).text.to_string())),
+            (None, Some(path)) => read::read(&file.name, path, named_at, Strictness::Strict, &mut self.sources, &mut self.diagnostics),
+            (None, None) => {
                 let text = yaml::strip_bom(self.request.stdin.as_deref().unwrap_or_default()).to_owned();
                 Some((self.sources.add(&*file.name, text.as_str()), text))
             }
         };
+        let source = text.as_ref().map(|(source, _)| *source);
         let mut documents = Vec::new();
         match text {
             Some((source, text)) => {
                 let parsed = yaml::parse(source, &text);
-                if parsed.documents.iter().all(|d| d.value == Value::Null) && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
-                    self.diagnostics.push(
-                        Diagnostic::error("empty-file", format!("{} is empty", file.name))
-                            .at(Span::new(source, 0, 0))
-                            .help("describe at least one service under `services:`"),
-                    );
-                    self.incomplete = true;
-                }
-                let lost = |d: &Diagnostic| matches!(d.code, "yaml-syntax" | "template" | "nesting-limit" | "alias-limit");
-                self.incomplete |= parsed.diagnostics.iter().any(lost);
-                self.diagnostics.extend(parsed.diagnostics);
-                if let Some(trace) = &mut self.trace {
-                    trace.hidden.extend(parsed.hidden.into_iter().map(|(by, key, value)| Hidden { by, key, value, in_list: false }));
+                if again.is_none() {
+                    self.report(file, source, &parsed);
                 }
                 for document in parsed.documents {
                     match mistakes::odd_indentation(&document) {
-                        Some(fault) => {
+                        Some(fault) if again.is_none() => {
                             self.diagnostics.push(fault);
                             self.incomplete = true;
                         }
+                        Some(_) => {}
                         None if document.value == Value::Null => {}
                         None => documents.push(document),
                     }
@@ -150,12 +160,31 @@ impl<'r> Loader<'r> {
         }
         if let Some(first) = documents.first() {
             let (bytes, at) = (documents.iter().map(Node::weight).sum(), named_at.unwrap_or(first.span));
+            let cure = "include and extend less often, or divide this into several projects";
             if !self.budget.spend(bytes, Some(at), cure, &mut self.diagnostics) {
                 documents.clear();
             }
         }
-        self.read.insert(key, documents.clone());
-        documents
+        self.read.insert(key.clone(), Read { source, documents: Some(documents) });
+        key
+    }
+
+    /// What is to be said of a text that was read for the first time.
+    fn report(&mut self, file: &File, source: SourceId, parsed: &yaml::Parsed) {
+        if parsed.documents.iter().all(|d| d.value == Value::Null) && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
+            self.diagnostics.push(
+                Diagnostic::error("empty-file", format!("{} is empty", file.name))
+                    .at(Span::new(source, 0, 0))
+                    .help("describe at least one service under `services:`"),
+            );
+            self.incomplete = true;
+        }
+        let lost = |d: &Diagnostic| matches!(d.code, "yaml-syntax" | "template" | "nesting-limit" | "alias-limit");
+        self.incomplete |= parsed.diagnostics.iter().any(lost);
+        self.diagnostics.extend(parsed.diagnostics.iter().cloned());
+        if let Some(trace) = &mut self.trace {
+            trace.hidden.extend(parsed.hidden.iter().map(|(by, key, value)| Hidden { by: *by, key: *key, value: *value, in_list: false }));
+        }
     }
 
     /// Reads files, lays each over those before it, and gives the result its paths.
@@ -163,7 +192,7 @@ impl<'r> Loader<'r> {
         let mut result: Option<Node> = None;
         for (file, named_at) in files {
             let own = file.path.as_deref().and_then(Path::parent).filter(|_| file.remote).map(|own| level.at(own));
-            for document in self.documents(file, *named_at) {
+            for document in self.take_documents(file, *named_at) {
                 let Some(mut document) = self.document(document, file, own.as_ref().unwrap_or(level)) else { continue };
                 if let Some(Level { base: Some(base), environment, .. }) = &own {
                     default_contexts(&mut document);
@@ -178,7 +207,7 @@ impl<'r> Loader<'r> {
                 }
             }
         }
-        let mut result = result.unwrap_or_else(|| Node::new(Span::new(crate::diag::SourceId(0), 0, 0), Value::Map(Mapping::new())));
+        let mut result = result.unwrap_or_else(|| Node::new(Span::new(SourceId(0), 0, 0), Value::Map(Mapping::new())));
         default_contexts(&mut result);
         if let Some(base) = &level.base {
             Paths { base, environment: level.environment, diagnostics: &mut self.diagnostics }.document(&mut result);
@@ -538,10 +567,12 @@ impl<'r> Loader<'r> {
             return None;
         }
         let mut services: BTreeMap<String, Vec<Node>> = BTreeMap::new();
-        for document in documents {
-            let Value::Map(mut map) = document.value else { continue };
-            let Some(Value::Map(section)) = map.remove("services").map(|e| e.value.value) else { continue };
-            section.into_iter().for_each(|e| services.entry(e.key).or_default().push(e.value));
+        for section in documents.iter().filter_map(|document| document.get("services")?.as_map()) {
+            section.iter().for_each(|e| services.entry(e.key.clone()).or_default().push(e.value.clone()));
+        }
+        let copies: usize = services.values().flatten().map(Node::weight).sum();
+        if !self.budget.spend(copies, Some(span), "extend services of shorter files, or fewer times", &mut self.diagnostics) {
+            return None;
         }
         if services.is_empty() {
             let message = format!("{} has no services to extend", file.name);

@@ -24,7 +24,7 @@ pub(super) fn project(root: &Node) -> Project {
         secrets: top.named("secrets", |_, n| secret(n)),
         configs: top.named("configs", |_, n| config(n)),
         models: top.named("models", |_, n| model(n)),
-        extensions: top.extensions(),
+        extensions: top.node("x-sim").map(|n| ("x-sim".to_owned(), json(n))).into_iter().collect(),
         ..Project::default()
     }
 }

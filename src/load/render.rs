@@ -50,7 +50,8 @@ pub fn pinned(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) 
             };
             // Nor does the reference's JSON have them.
             top.remove("models");
-            top.extend(loaded.project.extensions.iter().map(|(key, value)| (key.clone(), without_empty_lists(value.clone()))));
+            let extensions = loaded.provenance.root().as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-"));
+            top.extend(extensions.map(|e| (e.key.clone(), without_empty_lists(lower::json(&e.value)))));
             pretty(&top)
         }
         Format::Yaml => {
@@ -58,7 +59,7 @@ pub fn pinned(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) 
             yaml::emit(&value)
         }
     };
-    text.replace('$', "$$")
+    if text.contains('$') { text.replace('$', "$$") } else { text }
 }
 
 fn pin(tree: &mut Value, pins: &BTreeMap<String, String>) {
@@ -295,8 +296,9 @@ fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
     }
     if object.others != Others::Refused {
         let own = node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-"));
-        let own = by_keys(own.map(|e| (e.key.clone(), sorted(lower::json(&e.value)))));
-        result.extend(own.as_object().cloned().unwrap_or_default());
+        if let Value::Object(own) = by_keys(own.map(|e| (e.key.clone(), sorted(lower::json(&e.value))))) {
+            result.extend(own);
+        }
     }
     *map = result;
 }

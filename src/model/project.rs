@@ -27,7 +27,8 @@ pub struct Project {
     /// Models by key.
     #[serde(skip_serializing_if = "is_default")]
     pub models: BTreeMap<String, Model>,
-    /// `x-…` keys of the top level.
+    /// `x-…` keys of the top level that mean something to Consort (`x-sim`). The others, where files keep their anchors and
+    /// which can be long, are in `load::Provenance` alone.
     #[serde(skip)]
     pub extensions: Extensions,
     /// Services that no active profile enables, by name.

@@ -38,6 +38,10 @@ pub fn cases() -> Vec<Case> {
     // Aliases, merge keys, extends, include: each may double what there is.
     let laughs = all(30, |i| format!("x-{i}: &l{i} [{}]\n", if i == 0 { "lol, lol".into() } else { format!("*l{0}, *l{0}, *l{0}", i - 1) }));
     add("billion laughs", Some("alias-limit"), laughs + &service(""), none());
+    let tripled =
+        |depth: usize| all(depth, |i| if i == 0 { "x-0: &t0 {k: v}\n".into() } else { format!("x-{i}: &t{i} [*t{0}, *t{0}, *t{0}]\n", i - 1) });
+    add("a hundred thousand values by aliases", None, tripled(11) + &service(""), none());
+    add("a million values by aliases", Some("alias-limit"), tripled(13) + &service(""), none());
     let merges = all(40, |i| match i.checked_sub(1) {
         None => "x-0: &l0 {a0: 1}\n".to_owned(),
         Some(before) => format!("x-{i}: &l{i}\n  <<: [*l{before}, *l{before}]\n  a{i}: *l{before}\n"),
