@@ -1,2 +1,5 @@
 //! Safe wrappers of system calls that `rustix` doesn't have. The only place with `unsafe` code; every block says why it
 //! is sound.
+
+pub mod mount;
+pub mod process;
