@@ -231,6 +231,26 @@ impl Timestamp {
     }
 }
 
+/// How long ago, roughly, in the words that engines use: `Less than a second`, `3 minutes`, `About an hour`, `2 weeks`.
+pub fn ago(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.0.saturating_sub(then.0).max(0) / 1_000_000_000;
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    let days = hours / 24;
+    match () {
+        () if seconds < 1 => "Less than a second".to_owned(),
+        () if seconds == 1 => "1 second".to_owned(),
+        () if seconds < 60 => format!("{seconds} seconds"),
+        () if minutes == 1 => "About a minute".to_owned(),
+        () if minutes < 60 => format!("{minutes} minutes"),
+        () if hours == 1 => "About an hour".to_owned(),
+        () if hours < 48 => format!("{hours} hours"),
+        () if days < 14 => format!("{days} days"),
+        () if days < 60 => format!("{} weeks", days / 7),
+        () if days < 730 => format!("{} months", days / 30),
+        () => format!("{} years", days / 365),
+    }
+}
+
 /// RFC 3339 in UTC with all nine digits, as engines print it: `2026-11-22T04:05:56.197916832Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

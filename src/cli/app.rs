@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::fetch;
 use crate::load::{self, Failed, Loaded, Request};
 use crate::run::{self, Context, Interrupter, Interrupts};
-use crate::ui::{Console, LogStyle, Output, Shown, Size};
+use crate::ui::{Console, LogStyle, Output, ProgressMode, Shown, Size};
 use crate::units::Timestamp;
 use crate::world::{Event, ObserveQuery};
 use std::borrow::Cow;
@@ -46,6 +46,8 @@ pub(crate) struct App {
     pub(crate) interrupts: Interrupts,
     interrupter: Interrupter,
     engine: Option<Arc<dyn Engine>>,
+    /// Why the engine is this one, where that is news.
+    news: Option<String>,
 }
 
 /// The project a command is about: loaded, or known only by name.
@@ -80,6 +82,7 @@ impl App {
             interrupts,
             interrupter,
             engine: session.engine,
+            news: None,
         };
         Ok((app, session.signals))
     }
@@ -157,6 +160,8 @@ impl App {
         if self.settings.engine.engine == "sim" {
             self.settings.engine.project = Some(Arc::new(loaded.project.clone()));
         }
+        self.settings.engine.project_name = Some(loaded.project.name.clone());
+        self.settings.engine.needs_embedded = loaded.project.services.values().any(|s| s.image.starts_with("rootfs:"));
         *self.console.look() = self.settings.look;
         self.console.set_sources(Arc::new(loaded.sources.clone()));
         if !loaded.diagnostics.is_empty() {
@@ -170,7 +175,7 @@ impl App {
         if let Some(name) = self.globals.project_name.clone().filter(|n| !n.is_empty())
             && self.globals.files.is_empty()
         {
-            return Ok(Known { name: name.to_lowercase(), loaded: None });
+            return Ok(self.known(name.to_lowercase()));
         }
         // A name on the command line names a service of the labels as well as one of the file.
         let _ = services;
@@ -181,13 +186,19 @@ impl App {
                 Ok(Known { name: loaded.project.name.clone(), loaded: Some(loaded) })
             }
             Err(failed) => match self.named_by_environment() {
-                Some(name) => Ok(Known { name, loaded: None }),
+                Some(name) => Ok(self.known(name)),
                 None => {
                     self.console.set_sources(Arc::new(failed.sources));
                     Err(failed.diagnostics.into())
                 }
             },
         }
+    }
+
+    /// A project of which only the name is known.
+    fn known(&mut self, name: String) -> Known {
+        self.settings.engine.project_name = Some(name.clone());
+        Known { name, loaded: None }
     }
 
     fn named_by_environment(&self) -> Option<String> {
@@ -205,9 +216,17 @@ impl App {
             return Ok(Arc::clone(engine));
         }
         let request = self.settings.engine.clone();
-        let engine = self.unless_interrupted(registry::connect(&request)).await??;
-        self.engine = Some(Arc::clone(&engine));
-        Ok(engine)
+        let chosen = self.unless_interrupted(registry::choose(&request)).await??;
+        self.engine = Some(Arc::clone(&chosen.engine));
+        self.news = chosen.news;
+        Ok(chosen.engine)
+    }
+
+    /// Says which engine it is where one would expect another: once, before something is made there.
+    pub(crate) async fn tell_choice(&mut self) {
+        if let Some(news) = self.news.take().filter(|_| !matches!(self.settings.look.progress, ProgressMode::Quiet | ProgressMode::Json)) {
+            self.console.note(&format!("{news}\n")).await;
+        }
     }
 
     /// Waits for `work` until the user ends it.

@@ -64,7 +64,7 @@ pub struct Globals {
     /// Show what would be done and why; nothing is changed
     #[arg(long, global = true)]
     pub dry_run: bool,
-    /// Engine: docker, podman, sim, or auto [env: CONSORT_ENGINE]
+    /// Engine: docker, podman, embedded, sim, or auto [env: CONSORT_ENGINE]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
     /// Address of the engine [env: DOCKER_HOST]

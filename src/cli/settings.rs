@@ -61,6 +61,8 @@ impl Settings {
                 context: globals.context.clone(),
                 program: Some(PathBuf::from("/proc/self/exe")),
                 project: None,
+                project_name: None,
+                needs_embedded: false,
             },
         })
     }

@@ -50,6 +50,7 @@ pub(crate) async fn run(app: &mut App, args: &args::Up) -> Result<Exit, Fault> {
     }
     let attach = attach(&loaded, args)?;
     let engine = app.connect().await?;
+    app.tell_choice().await;
     let capabilities = engine.capabilities();
     let query = plan::observe_query(&loaded.project, &options.selection);
     let name = loaded.project.name.clone();

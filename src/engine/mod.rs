@@ -10,6 +10,7 @@ pub mod embedded;
 pub mod faulty;
 pub mod registry;
 pub mod sim;
+mod status;
 
 use crate::world::{
     Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed, Op,

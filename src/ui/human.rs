@@ -1,27 +1,7 @@
 //! Values as people read them.
 
-use crate::units::Timestamp;
+pub use crate::units::ago;
 use crate::world::PublishedPort;
-
-/// How long ago, roughly: `Less than a second`, `3 minutes`, `About an hour`, `2 weeks`.
-pub fn ago(now: Timestamp, then: Timestamp) -> String {
-    let seconds = (now.0 - then.0).max(0) / 1_000_000_000;
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    let days = hours / 24;
-    match () {
-        () if seconds < 1 => "Less than a second".to_owned(),
-        () if seconds == 1 => "1 second".to_owned(),
-        () if seconds < 60 => format!("{seconds} seconds"),
-        () if minutes == 1 => "About a minute".to_owned(),
-        () if minutes < 60 => format!("{minutes} minutes"),
-        () if hours == 1 => "About an hour".to_owned(),
-        () if hours < 48 => format!("{hours} hours"),
-        () if days < 14 => format!("{days} days"),
-        () if days < 60 => format!("{} weeks", days / 7),
-        () if days < 730 => format!("{} months", days / 30),
-        () => format!("{} years", days / 365),
-    }
-}
 
 /// Ports of a container on one line: `0.0.0.0:8080->80/tcp, 443/tcp`. Neighbours with the same numbers inside and
 /// outside become ranges: `0.0.0.0:8000-8002->8000-8002/tcp`.
@@ -89,6 +69,7 @@ pub fn counted(n: usize, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Timestamp;
 
     #[test]
     fn times_ago() {

@@ -5,6 +5,7 @@ use crate::units::Timestamp;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
 
 /// Which part of a log.
@@ -32,7 +33,7 @@ pub struct LogChunk {
 }
 
 /// A command to run inside a running container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Command.
     pub command: Vec<String>,

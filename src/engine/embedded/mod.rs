@@ -21,8 +21,15 @@
 //! `sys` is the only place with `unsafe` code.
 
 pub mod cgroup;
+pub mod events;
+mod exec;
 pub mod image;
+mod inspect;
+mod link;
+mod logs;
 pub mod net;
+mod observe;
+mod ops;
 mod part;
 mod place;
 pub mod record;
@@ -33,3 +40,148 @@ pub mod volume;
 
 pub use part::enter;
 pub use place::Places;
+
+use super::{Engine, EngineInfo, ProgressSink};
+use crate::units::Timestamp;
+use crate::world::{
+    Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ErrorKind, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed,
+    Op, Target,
+};
+use async_trait::async_trait;
+use futures::future::{join_all, try_join_all};
+use futures::stream::BoxStream;
+use image::Store;
+use link::Links;
+use observe::Seen;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// The engine.
+#[derive(Debug)]
+pub struct Embedded {
+    places: Places,
+    store: Store,
+    links: Links,
+    environment: BTreeMap<String, String>,
+}
+
+impl Embedded {
+    /// The engine below the folders that `environment` names. `program` is this program, which is started anew for
+    /// supervisors and for commands in containers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] unless we are root; folders that can't be made.
+    pub fn open(environment: &BTreeMap<String, String>, program: PathBuf) -> Result<Self, EngineError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(EngineError::new(ErrorKind::Denied, "the embedded engine must be run as root")
+                .because("namespaces, mounts and networks need it; try sudo"));
+        }
+        let places = Places::of(environment);
+        let store = Store::open(&places)?;
+        let links = Links::new(&places, program);
+        Ok(Self { places, store, links, environment: environment.clone() })
+    }
+
+    /// Where its files are.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Its images.
+    pub fn images(&self) -> &Store {
+        &self.store
+    }
+
+    /// The containers that are asked for. Those whose supervisor has died get a new one first, which knows how they are.
+    async fn seen(&self, project: Option<&str>, strangers: bool) -> Result<Vec<Seen>, EngineError> {
+        let read = || observe::containers(&self.places, project, strangers);
+        let seen = read()?;
+        let boot = observe::boot();
+        let living: BTreeSet<&str> = seen.iter().filter(|s| s.needs_supervisor(&boot)).map(|s| s.record.project.as_str()).collect();
+        let asked = living.into_iter().map(async |project| (project, self.links.is_alive(project).await));
+        let orphans: Vec<&str> = join_all(asked).await.into_iter().filter(|(_, alive)| !alive).map(|(project, _)| project).collect();
+        if orphans.is_empty() {
+            return Ok(seen);
+        }
+        try_join_all(orphans.into_iter().map(|project| self.links.adopt(project))).await?;
+        read()
+    }
+
+    /// A container, looked after.
+    async fn find(&self, container: &Target) -> Result<Seen, EngineError> {
+        let seen = inspect::find(&self.places, container)?;
+        let project = &seen.record.project;
+        if !seen.needs_supervisor(&observe::boot()) || self.links.is_alive(project).await {
+            return Ok(seen);
+        }
+        self.links.adopt(project).await?;
+        inspect::find(&self.places, container)
+    }
+}
+
+/// Whether a project has a container here.
+pub fn has_project(places: &Places, project: &str) -> bool {
+    // What can't be read is told when it is used.
+    observe::containers(places, Some(project), false).is_ok_and(|seen| !seen.is_empty())
+}
+
+/// Does work that waits for disks where it holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, EngineError> + Send + 'static) -> Result<T, EngineError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(EngineError::new(ErrorKind::Unreachable, "it was given up").because(error.to_string())),
+        },
+    }
+}
+
+/// The time of day.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[async_trait]
+impl Engine for Embedded {
+    fn info(&self) -> EngineInfo {
+        EngineInfo {
+            name: "embedded".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api: String::new(),
+            endpoint: self.places.state.display().to_string(),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        ops::capabilities()
+    }
+
+    async fn observe(&self, query: &ObserveQuery) -> Result<Observed, EngineError> {
+        let seen = self.seen(query.project.as_deref(), query.strangers).await?;
+        observe::observe(&self.places, &self.store, query, seen, now())
+    }
+
+    async fn apply(&self, op: &Op, progress: &ProgressSink) -> Result<Applied, EngineError> {
+        ops::apply(self, op, progress).await
+    }
+
+    async fn events(&self, project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
+        events::events(&self.places, project)
+    }
+
+    async fn logs(&self, container: &Target, query: &LogQuery) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {
+        let seen = self.find(container).await?;
+        logs::logs(&self.places, seen, query)
+    }
+
+    async fn exec(&self, container: &Target, spec: &ExecSpec) -> Result<ExecSession, EngineError> {
+        let seen = self.find(container).await?;
+        exec::exec(self, seen, spec).await
+    }
+
+    async fn inspect(&self, container: &Target) -> Result<ContainerDetails, EngineError> {
+        Ok(inspect::details(self.find(container).await?))
+    }
+}

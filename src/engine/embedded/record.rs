@@ -2,7 +2,9 @@
 
 use super::place::{self, Places};
 use crate::units::Timestamp;
-use crate::world::{Attachment, ContainerSpec, EngineError, ErrorKind, Health, MountPoint, NetworkSpec, Probe, PublishedPort, State, VolumeSpec};
+use crate::world::{
+    Attachment, ContainerSpec, EngineError, ErrorKind, Health, HealthcheckSpec, MountPoint, NetworkSpec, Probe, PublishedPort, State, VolumeSpec,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,12 @@ pub struct ContainerRecord {
     pub spec: ContainerSpec,
     /// Id of its image.
     pub image: String,
+    /// Its whole command line, the entry point first: what the spec leaves to the image is in it.
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// Its health check, the image's if the spec has none.
+    #[serde(default)]
+    pub healthcheck: Option<HealthcheckSpec>,
     /// What is mounted in it, in the order in which it is mounted: anonymous volumes have names here, those that the
     /// image declares and those of `volumes_from` are among them.
     pub mounts: Vec<ResolvedMount>,

@@ -3,6 +3,7 @@
 use super::files::{File, Tree, is_below};
 use super::image::SimImage;
 use super::script::Script;
+use crate::engine::status::{self, Run};
 use crate::units::Timestamp;
 use crate::world::{
     Attachment, Container as Observed, ContainerDetails, ContainerId, ContainerSpec, EndpointSpec, Health, HealthcheckSpec, LogChunk, MountPoint,
@@ -275,35 +276,7 @@ impl Container {
     }
 
     fn status(&self, now: Timestamp) -> String {
-        let since = |t: Option<Timestamp>| age(t.map_or(0, |t| now.0 - t.0));
-        match self.state {
-            State::Created => "Created".into(),
-            State::Exited => format!("Exited ({}) {} ago", self.exit_code, since(self.finished)),
-            State::Restarting => format!("Restarting ({}) {} ago", self.exit_code, since(self.finished)),
-            State::Paused => format!("Up {} (Paused)", since(self.started)),
-            State::Running => match self.health {
-                Some(Health::Starting) => format!("Up {} (health: starting)", since(self.started)),
-                Some(health) => format!("Up {} ({})", since(self.started), health.as_str()),
-                None => format!("Up {}", since(self.started)),
-            },
-            State::Removing => "Removal In Progress".into(),
-            State::Dead => "Dead".into(),
-        }
-    }
-}
-
-/// A length of time in the words that engines use.
-fn age(nanoseconds: i64) -> String {
-    let seconds = nanoseconds / 1_000_000_000;
-    let (minutes, hours) = (seconds / 60, seconds / 3600);
-    match seconds {
-        ..1 => "Less than a second".into(),
-        1 => "1 second".into(),
-        2..60 => format!("{seconds} seconds"),
-        60..120 => "About a minute".into(),
-        120..3600 => format!("{minutes} minutes"),
-        3600..7200 => "About an hour".into(),
-        7200..172_800 => format!("{hours} hours"),
-        _ => format!("{} days", hours / 24),
+        let run = Run { health: self.health, exit_code: Some(self.exit_code), started: self.started, finished: self.finished };
+        status::sentence(self.state, &run, now)
     }
 }

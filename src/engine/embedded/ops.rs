@@ -1,0 +1,128 @@
+//! One op: images, networks and volumes here, containers by the supervisor of their project.
+
+use super::{Embedded, blocking, exec, inspect, net, observe, volume};
+use crate::engine::ProgressSink;
+use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, Target, label};
+
+/// What this engine has no switch for and can't honour.
+const REFUSED: [(&str, &str); 10] = [
+    ("services.*.cgroup", "every container has a control group namespace of its own"),
+    ("services.*.credential_spec", WINDOWS),
+    ("services.*.deploy.resources.reservations.devices", GPUS),
+    ("services.*.gpus", GPUS),
+    ("services.*.isolation", WINDOWS),
+    ("services.*.runtime", "the embedded engine is the runtime"),
+    ("services.*.storage_opt", "a container's layer is a folder, which has no size of its own"),
+    ("services.*.userns_mode", "root in a container is root of the machine, without most privileges"),
+    ("services.*.cpu_count", WINDOWS),
+    ("services.*.cpu_percent", WINDOWS),
+];
+const WINDOWS: &str = "it is for containers of Windows";
+const GPUS: &str = "devices by capability need a driver's helper; name them under `devices`";
+
+/// What this engine can do.
+pub fn capabilities() -> Capabilities {
+    Capabilities { refused: REFUSED.to_vec(), ..Capabilities::all() }
+}
+
+/// Does one thing.
+///
+/// # Errors
+/// What can't be done, and why.
+pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Result<Applied, EngineError> {
+    match op {
+        Op::PullImage { reference, platform } => {
+            let image = engine.store.pull(reference, platform.as_deref(), &engine.environment, progress).await?;
+            Ok(Applied { id: Some(image.id), ..changed(true) })
+        }
+        Op::RemoveImage { reference } => {
+            let (places, store, reference) = (engine.places.clone(), engine.store.clone(), reference.clone());
+            blocking(move || remove_image(&places, &store, &reference)).await.map(changed)
+        }
+        Op::CreateNetwork(spec) => {
+            let (places, spec) = (engine.places.clone(), spec.clone());
+            blocking(move || create_network(&places, &spec)).await
+        }
+        Op::RemoveNetwork { name, id } => {
+            let (places, name, id) = (engine.places.clone(), name.clone(), id.clone());
+            blocking(move || net::remove(&places, &name, id.as_deref())).await.map(changed)
+        }
+        Op::CreateVolume(spec) => {
+            let (places, spec) = (engine.places.clone(), spec.clone());
+            blocking(move || {
+                let there = volume::find(&places, &spec.name)?.is_some();
+                volume::create(&places, &spec, false)?;
+                Ok(Applied { id: Some(spec.name), ..changed(!there) })
+            })
+            .await
+        }
+        Op::RemoveVolume { name } => {
+            let (places, name) = (engine.places.clone(), name.clone());
+            blocking(move || volume::remove(&places, &name)).await.map(changed)
+        }
+        Op::CreateContainer(spec) => {
+            let project = spec.labels.get(label::PROJECT).map_or("", String::as_str);
+            engine.links.apply(project, op).await
+        }
+        Op::RunHook { container, hook } => exec::run_hook(engine, container, hook).await,
+        Op::ConnectNetwork { container, .. }
+        | Op::DisconnectNetwork { container, .. }
+        | Op::WriteFiles { container, .. }
+        | Op::RenameContainer { container, .. }
+        | Op::StartContainer { container }
+        | Op::StopContainer { container, .. }
+        | Op::RestartContainer { container, .. }
+        | Op::KillContainer { container, .. }
+        | Op::PauseContainer { container }
+        | Op::UnpauseContainer { container } => {
+            let project = project_of(engine, container)?;
+            engine.links.apply(&project, op).await
+        }
+        Op::RemoveContainer { container, .. } => match project_of(engine, container) {
+            Ok(project) => engine.links.apply(&project, op).await,
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(changed(false)),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+pub fn changed(changed: bool) -> Applied {
+    Applied { changed, ..Applied::default() }
+}
+
+/// The project of a container.
+fn project_of(engine: &Embedded, container: &Target) -> Result<String, EngineError> {
+    inspect::find(&engine.places, container).map(|seen| seen.record.project)
+}
+
+/// Makes a network; one that is just like it is as good.
+fn create_network(places: &super::Places, spec: &NetworkSpec) -> Result<Applied, EngineError> {
+    match net::create(places, spec) {
+        Ok(record) => Ok(Applied { id: Some(record.id), ..changed(true) }),
+        Err(error) if error.kind == ErrorKind::Conflict => {
+            let same = net::list(places)?.into_iter().find(|n| n.spec.name == spec.name && n.spec.labels == spec.labels);
+            same.map(|n| Applied { id: Some(n.id), ..changed(false) }).ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a name of an image away, unless it is the last one of an image that a container needs.
+pub fn remove_image(places: &super::Places, store: &super::image::Store, reference: &str) -> Result<bool, EngineError> {
+    if let Some(image) = store.find(reference, None)? {
+        let users = users_of_image(places, &image.id)?;
+        if !users.is_empty() {
+            let what = format!("image {reference} is in use by {}", users.join(", "));
+            return Err(EngineError::new(ErrorKind::Conflict, what).because("remove the containers first"));
+        }
+    }
+    store.untag(reference)
+}
+
+/// Names of the containers that were made from an image.
+pub fn users_of_image(places: &super::Places, id: &str) -> Result<Vec<String>, EngineError> {
+    let mut users: Vec<String> =
+        observe::containers(places, None, true)?.into_iter().filter(|s| s.record.image == id).map(|s| s.record.name).collect();
+    users.sort();
+    Ok(users)
+}
