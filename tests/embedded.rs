@@ -1,5 +1,8 @@
 //! The embedded engine, part by part, with real kernels, files and processes.
 #![cfg(all(feature = "embedded", target_os = "linux"))]
 
+#[path = "embedded/images.rs"]
+mod images;
 #[path = "embedded/runtime.rs"]
 mod runtime;
+mod support;
