@@ -1,5 +1,6 @@
 //! Images: what Docker writes and what registries give, against what Docker makes of the same.
 
+use crate::support::{engines_required, environment, say};
 use consort::engine::embedded::Places;
 use consort::engine::embedded::image::{Image, Store};
 use std::collections::BTreeMap;
@@ -8,13 +9,11 @@ use std::process::Command;
 use tokio::sync::mpsc;
 
 /// Variable of the tests' environment; without it what needs it is skipped, by name.
-#[expect(clippy::disallowed_methods, reason = "the environment of the tests")]
 fn variable(name: &str, test: &str) -> Option<String> {
-    let value = std::env::var(name).ok().filter(|v| !v.is_empty());
+    let value = environment(name);
     if value.is_none() {
-        let required = std::env::var("CONSORT_TEST_ENGINES").is_ok_and(|v| v == "required");
-        assert!(!required, "{name} is not set");
-        eprintln!("skipped: {test} needs {name}");
+        assert!(!engines_required(), "{name} is not set");
+        say(&format!("skipped: {test} needs {name}"));
     }
     value
 }
@@ -23,9 +22,10 @@ fn variable(name: &str, test: &str) -> Option<String> {
 fn root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("skipped: {test} must be root");
+        assert!(!engines_required(), "{test} must be root");
+        say(&format!("skipped: {test} must be root"));
     }
-    root || variable("CONSORT_TEST_ROOT", test).is_some()
+    root
 }
 
 /// A store of its own, on a file system that has everything.

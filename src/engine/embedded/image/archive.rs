@@ -33,6 +33,9 @@ enum Files {
     },
 }
 
+/// A file's content, and how long it is.
+type Opened = (Box<dyn Read + Send>, u64);
+
 impl Files {
     /// Those of an archive. What is packed is unpacked into `scratch` first.
     fn of_archive(path: &Path, scratch: &Path, intake: &Intake) -> Result<Self, EngineError> {
@@ -69,7 +72,7 @@ impl Files {
     }
 
     /// Opens a file. Length too.
-    fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>, EngineError> {
+    fn open(&self, name: &str) -> Result<Option<Opened>, EngineError> {
         match self {
             Self::Folder(folder) => {
                 if !Path::new(name).components().all(|c| matches!(c, Component::Normal(_))) {

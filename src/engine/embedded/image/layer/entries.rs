@@ -119,6 +119,9 @@ impl<R: Read> Entries<R> {
         let stored = number(take("size"), "size")?.map_or_else(|| field(header, 124..136, header.entry_size()), Ok)?;
         // What has no content has none, whatever is said.
         let stored = if kind == Kind::File { stored } else { 0 };
+        if stored > i64::MAX as u64 {
+            return Err(broken(&format!("{name} is larger than anything")));
+        }
         let device = matches!(kind, Kind::Character | Kind::Block);
         let mut entry = Entry {
             kind,
@@ -137,11 +140,8 @@ impl<R: Read> Entries<R> {
             size: stored,
             pieces: None,
             left: stored,
-            padding: stored.next_multiple_of(BLOCK as u64).checked_sub(stored).unwrap_or(0),
+            padding: stored.next_multiple_of(BLOCK as u64) - stored,
         };
-        if stored > i64::MAX as u64 {
-            return Err(broken(&format!("{name} is larger than anything")));
-        }
         if header.entry_type() == EntryType::GNUSparse {
             entry.pieces = Some(self.old_pieces(header)?);
             entry.size = header.as_gnu().ok_or_else(|| broken("a sparse file needs a header of GNU tar"))?.real_size()?;

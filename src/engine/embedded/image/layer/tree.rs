@@ -234,7 +234,7 @@ pub fn stamps((seconds, nanoseconds): (i64, u32)) -> Timestamps {
 }
 
 /// Attributes of overlayfs itself are not an image's business: one could make a folder show another one's files.
-fn kept<'a>(xattrs: &'a [(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+fn kept(xattrs: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let overlay = |name: &[u8]| name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
     xattrs.iter().filter(move |(name, _)| !overlay(name)).map(|(name, value)| (name.as_slice(), value.as_slice()))
 }
