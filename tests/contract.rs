@@ -5,6 +5,9 @@
 //! `unix:///var/run/docker.sock`. One that isn't named is said to be skipped; with `CONSORT_TEST_ENGINES=required` that
 //! is a failure. `CONSORT_TEST_CASE=logs` runs the cases whose name has `logs` in it.
 //!
+//! The embedded engine takes it where the tests run as root on Linux, with folders of its own; its images come from the
+//! registry of `CONSORT_TEST_REGISTRY`.
+//!
 //! What an engine can't do is named in the table: `not capable: …`. A case that real Docker fails is a wrong case.
 
 #[path = "contract/config.rs"]
@@ -174,4 +177,17 @@ fn docker28() {
 #[test]
 fn podman() {
     real("podman", "CONSORT_TEST_PODMAN", "podman");
+}
+
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+#[test]
+fn embedded() {
+    let Some(home) = support::embedded::Home::new("contract") else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let program = Some(env!("CARGO_BIN_EXE_consort").into());
+        let request = EngineRequest { engine: "embedded".into(), environment: home.environment(), program, ..EngineRequest::default() };
+        let engine = connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"));
+        suite("embedded", engine, true, 6).await;
+    });
 }

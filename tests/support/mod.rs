@@ -1,6 +1,9 @@
 //! What several test files share.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part")]
 
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+pub mod embedded;
+
 use consort::world::{ConfigHash, ContainerSpec, EndpointSpec, InstanceKey, MountKind, MountSpec, NetworkMode, PortSpec, label};
 use std::collections::BTreeMap;
 use std::io::Write;

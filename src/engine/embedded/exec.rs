@@ -5,7 +5,7 @@
 use super::observe::Seen;
 use super::part::PART;
 use super::supervisor::wire::{Lines, line};
-use super::{Embedded, ops};
+use super::{Embedded, inspect, ops};
 use crate::world::{Applied, EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, HookSpec, State, Stream, Target};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -33,7 +33,7 @@ const BLOCK: usize = 32 * 1024;
 /// How much of a hook's output an error tells: its end.
 const TOLD: usize = 2000;
 /// Streams of a process.
-const STREAMS: usize = 3;
+pub const STREAMS: usize = 3;
 
 /// What a helper is asked for: one line, with the descriptors of the three streams unless there is a terminal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub async fn exec(engine: &Embedded, seen: Seen, spec: &ExecSpec) -> Result<Exec
     match seen.standing(&super::observe::boot()) {
         State::Running => {}
         State::Paused => return Err(EngineError::new(ErrorKind::Conflict, format!("container {name} is paused")).because("unpause it first")),
-        _ => return Err(EngineError::new(ErrorKind::Conflict, format!("container {name} is not running"))),
+        _ => return Err(inspect::not_running(name)),
     }
     let cant = |error: &io::Error| super::record::failed(&format!("`{}` can't be run in container {name}", spec.command.join(" ")), error);
     let request = ExecRequest { state: engine.places.state.clone(), run: engine.places.run.clone(), id: seen.record.id.clone(), spec: spec.clone() };

@@ -23,6 +23,11 @@ fn named(error: EngineError, container: &Target) -> EngineError {
     }
 }
 
+/// Nothing can be done in a container without a process.
+pub fn not_running(name: &str) -> EngineError {
+    EngineError::new(ErrorKind::Conflict, format!("container {name} is not running"))
+}
+
 /// Inspects it.
 pub fn details(seen: Seen) -> ContainerDetails {
     let state = seen.standing(&boot());

@@ -23,6 +23,7 @@
 pub mod cgroup;
 pub mod events;
 mod exec;
+mod helper;
 pub mod image;
 mod inspect;
 mod link;

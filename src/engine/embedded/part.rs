@@ -1,6 +1,6 @@
 //! Processes of the engine besides the command: this very program, with another first argument.
 
-use super::supervisor;
+use super::{helper, supervisor};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ pub fn enter(arguments: &[OsString]) -> Option<ExitCode> {
     }
     Some(match name.to_str() {
         Some("supervisor") => supervisor::main(rest),
+        Some("exec") => helper::main(),
         _ => ExitCode::FAILURE,
     })
 }
