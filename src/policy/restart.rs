@@ -88,6 +88,11 @@ impl Restart {
         Self { policy, state: RestartState::Down, wait: Duration::ZERO, restarts: 0 }
     }
 
+    /// A container that somebody else has looked after until now, and has started again so often.
+    pub fn resumed(policy: RestartPolicy, restarts: u64) -> Self {
+        Self { restarts, ..Self::new(policy) }
+    }
+
     /// Where it stands.
     pub fn state(&self) -> RestartState {
         self.state
@@ -212,6 +217,13 @@ mod tests {
         let (waits, last) = crash(&mut restart, ms(20_000), 1, 9);
         assert_eq!((waits.len(), last), (3, RestartAction::GiveUp { restarts: 3 }));
         assert_eq!(restart.restarts(), 3);
+    }
+
+    #[test]
+    fn attempts_count_over_a_change_of_supervisors() {
+        let mut restart = Restart::resumed(RestartPolicy::OnFailure(3), 2);
+        let (waits, last) = crash(&mut restart, ms(1), 1, 9);
+        assert_eq!((waits.len(), last), (1, RestartAction::GiveUp { restarts: 3 }));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod session;
 mod spec;
 
 pub mod label;
+pub mod signal;
 
 pub use bind::bind;
 pub use capabilities::{Capabilities, Owner};

@@ -150,7 +150,7 @@ impl Links {
         }
         let mut lines = Lines::default();
         let theirs: Hello = loop {
-            match lines.next()? {
+            match lines.take()? {
                 Some(hello) => break hello,
                 None if hear(&mut stream, &mut lines).await => {}
                 // It was about to end.
@@ -196,7 +196,7 @@ async fn converse(stream: UnixStream, mut lines: Lines, mut requests: mpsc::Unbo
         let mut buffer = vec![0; BLOCK];
         loop {
             loop {
-                let (id, outcome) = match lines.next() {
+                let (id, outcome) = match lines.take() {
                     Ok(Some(Answer { id, outcome })) => (id, outcome),
                     Ok(None) => break,
                     // What follows can't be understood either.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 ///   containers/ID/state.json                       ContainerState: how it is; one writer, the supervisor
 ///   containers/ID/log/                             see `supervisor::log`
 ///   upper/ID/{upper,work}                          the container's own layer (flat, chattr +T: see runtime::rootfs)
+///   projects/PROJECT/ID                            an empty file for each container of a project: see [`Places::members`]
 ///   names/NAME                                     a file with the id: the name is taken (made with O_EXCL)
 ///   volumes/NAME/{volume.json,_data/}              VolumeRecord, content
 ///   networks/NAME.json                             NetworkRecord
@@ -47,6 +48,12 @@ impl Places {
     /// Folders of all containers, by id.
     pub fn containers(&self) -> PathBuf {
         self.state.join("containers")
+    }
+
+    /// Containers of a project, by id: an entry is made before the container is, and removed after it. One without a
+    /// `container.json` doesn't exist.
+    pub fn members(&self, project: &str) -> PathBuf {
+        self.state.join("projects").join(if project.is_empty() { "@none" } else { project })
     }
 
     /// Folder of a container.

@@ -4,7 +4,7 @@ use super::Sim;
 use super::container::{Process, Signal};
 use super::script::{After, Script};
 use super::shell::{self, Output, Traps};
-use crate::world::{ErrorKind, EventKind, Health, HealthcheckSpec, Owner, Probe, RestartPolicy, State as Life, Stream};
+use crate::world::{ErrorKind, EventKind, Health, HealthcheckSpec, Owner, Probe, RestartPolicy, State as Life, Stream, signal};
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
@@ -349,16 +349,5 @@ impl Script {
 
 /// Number of a signal by name or number.
 pub(super) fn signal_number(name: &str) -> Result<Signal, crate::world::EngineError> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT",
-        "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-    ];
-    let upper = name.to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let real_time = bare
-        .strip_prefix("RTMIN")
-        .and_then(|rest| if rest.is_empty() { Some(34) } else { rest.strip_prefix('+')?.parse::<i32>().ok().map(|n| 34 + n) });
-    let by_name = || NAMES.iter().position(|n| *n == bare).and_then(|i| i32::try_from(i + 1).ok());
-    let number = bare.parse().ok().or(real_time).or_else(by_name).filter(|n| (1..=64).contains(n));
-    number.ok_or_else(|| crate::world::EngineError::new(ErrorKind::Refused, format!("there is no signal {name}")))
+    signal::number(name).ok_or_else(|| crate::world::EngineError::new(ErrorKind::Refused, format!("there is no signal {name}")))
 }

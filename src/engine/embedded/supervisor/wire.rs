@@ -136,7 +136,7 @@ impl Lines {
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] for a line that is none, or that has no end. The connection is of no use then.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, EngineError> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, EngineError> {
         let Some(end) = self.bytes[self.searched..].iter().position(|b| *b == b'\n').map(|n| self.searched + n) else {
             self.searched = self.bytes.len();
             if self.searched > LONGEST {
@@ -202,7 +202,7 @@ mod tests {
             let (mut lines, mut found) = (Lines::default(), Vec::new());
             for piece in stream.chunks(step) {
                 lines.push(piece);
-                while let Some(answer) = lines.next::<Answer>().unwrap() {
+                while let Some(answer) = lines.take::<Answer>().unwrap() {
                     found.push(answer);
                 }
             }
@@ -214,8 +214,8 @@ mod tests {
     fn what_is_no_message_is_an_error() {
         let mut lines = Lines::default();
         lines.push(b"hello\n{\"consort\":\"1\"}\n");
-        assert_eq!(lines.next::<Hello>().unwrap_err().kind, ErrorKind::Protocol);
-        assert_eq!(lines.next::<Hello>().unwrap().unwrap().consort, "1");
+        assert_eq!(lines.take::<Hello>().unwrap_err().kind, ErrorKind::Protocol);
+        assert_eq!(lines.take::<Hello>().unwrap().unwrap().consort, "1");
     }
 
     #[test]

@@ -2,4 +2,5 @@
 //! is sound.
 
 pub mod mount;
+pub mod pidfd;
 pub mod process;

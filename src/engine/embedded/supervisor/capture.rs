@@ -1,0 +1,260 @@
+//! What a container prints, from its pipes into its log.
+//!
+//! Nothing is taken out of a pipe before it is in the log: what is there is looked at (`tee`), its whole lines are
+//! written, and then so much is taken. The beginning of a line stays in the pipe until the rest of it comes. So a
+//! supervisor that is killed loses nothing, and the next one finds what this one had not written.
+
+use super::log::{LONGEST, LogWriter, encode};
+use super::wait::Token;
+use crate::units::Timestamp;
+use crate::world::Stream;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Bytes that are moved at once.
+const BLOCK: usize = 128 * 1024;
+/// Size of a pipe; the kernel gives less where a user has many.
+const PIPE: usize = 256 * 1024;
+/// Most blocks of one pipe before others have their turn.
+const TURN: usize = 8;
+
+/// Whether there may be more to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pumped {
+    /// Nothing until the descriptor says so again.
+    Idle,
+    /// It was enough for one turn.
+    More,
+}
+
+/// A pipe or terminal that a container prints to.
+#[derive(Debug)]
+pub struct Capture {
+    /// What is read from.
+    pub descriptor: OwnedFd,
+    /// How it is waited for.
+    pub token: Token,
+    /// What it is.
+    pub stream: Stream,
+    /// A terminal can't be looked at without taking.
+    pub terminal: bool,
+}
+
+/// Opens the FIFO at `path`, made if it isn't there: once to read from, and once for the container. Both are open for
+/// both directions, so neither side sees an end when the other one goes away.
+///
+/// # Errors
+/// It can't be made.
+pub fn fifo(path: &Path) -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let open = |flags| rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | flags, Mode::empty());
+    match rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let ours = open(OFlags::NONBLOCK)?;
+    // What the kernel gives without it is enough.
+    let _ = rustix::pipe::fcntl_setpipe_size(&ours, PIPE);
+    Ok((ours, open(OFlags::empty())?))
+}
+
+/// What captures share: room to work in.
+#[derive(Debug)]
+pub struct Bench {
+    copy: (OwnedFd, OwnedFd),
+    block: Vec<u8>,
+    records: Vec<u8>,
+}
+
+/// What could not be written, and whether it is the first time in a row.
+pub type Lost = (std::io::Error, bool);
+
+impl Bench {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn new() -> std::io::Result<Self> {
+        let copy = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let _ = rustix::pipe::fcntl_setpipe_size(&copy.1, PIPE);
+        Ok(Self { copy, block: Vec::new(), records: Vec::new() })
+    }
+
+    /// Moves what has been printed into the log; with `end`, the beginning of a line too. Never blocks.
+    ///
+    /// What can't be written is taken all the same: a full disk must not stop the container.
+    pub fn pump(&mut self, capture: &Capture, log: &mut LogWriter, now: Timestamp, end: bool) -> (Pumped, Option<Lost>) {
+        self.block.resize(BLOCK, 0);
+        let mut lost = None;
+        let mut turns = 0;
+        let pumped = loop {
+            if turns == TURN && !end {
+                break Pumped::More;
+            }
+            turns += 1;
+            let Some(length) = (if capture.terminal { self.take(capture, BLOCK) } else { self.look(capture) }) else { break Pumped::Idle };
+            self.records.clear();
+            let time = log.time(now);
+            let text = self.block.get(..length).unwrap_or_default();
+            let mut done = encode(&mut self.records, time, capture.stream, text, end || capture.terminal);
+            if done == 0 && length < LONGEST && rustix::io::ioctl_fionread(&capture.descriptor).is_ok_and(|n| n > length as u64) {
+                // Crumbs that fill the pipe before they make a line.
+                done = encode(&mut self.records, time, capture.stream, text, true);
+            }
+            if done == 0 {
+                break Pumped::Idle;
+            }
+            if let Err(error) = log.append(&self.records) {
+                lost = lost.or(Some(error));
+            }
+            if !capture.terminal {
+                self.discard(capture, done);
+            }
+        };
+        (pumped, lost)
+    }
+
+    /// Gives memory back when there is nothing to do.
+    pub fn rest(&mut self) {
+        self.block = Vec::new();
+        self.records = Vec::new();
+    }
+
+    fn take(&mut self, capture: &Capture, most: usize) -> Option<usize> {
+        let room = self.block.get_mut(..most)?;
+        match rustix::io::read(&capture.descriptor, room) {
+            Ok(0) => None,
+            Ok(n) => Some(n),
+            Err(Errno::INTR) => self.take(capture, most),
+            // EIO: nobody has the terminal open.
+            Err(_) => None,
+        }
+    }
+
+    /// Copies what is in the pipe, and leaves it there.
+    fn look(&mut self, capture: &Capture) -> Option<usize> {
+        let copied = rustix::pipe::tee(&capture.descriptor, &self.copy.1, BLOCK, SpliceFlags::NONBLOCK).ok().filter(|n| *n > 0)?;
+        read_all(self.copy.0.as_fd(), self.block.get_mut(..copied)?);
+        Some(copied)
+    }
+
+    /// Takes so many bytes, which were looked at.
+    fn discard(&mut self, capture: &Capture, length: usize) {
+        if let Some(room) = self.block.get_mut(..length) {
+            read_all(capture.descriptor.as_fd(), room);
+        }
+    }
+}
+
+/// Reads exactly so much, of which all is there.
+fn read_all(descriptor: std::os::fd::BorrowedFd<'_>, mut room: &mut [u8]) {
+    while !room.is_empty() {
+        match rustix::io::read(descriptor, &mut *room) {
+            Ok(0) => return,
+            Ok(n) => room = room.get_mut(n..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::{self, LogOptions};
+    use super::super::wait::Poll;
+    use super::*;
+    use rustix::event::epoll::EventFlags;
+
+    struct Stage {
+        folder: tempfile::TempDir,
+        capture: Capture,
+        theirs: OwnedFd,
+        log: LogWriter,
+        bench: Bench,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (descriptor, theirs) = fifo(&folder.path().join("stdout")).unwrap();
+            let token = Poll::new().unwrap().add(&descriptor, EventFlags::IN, ()).unwrap();
+            let log = LogWriter::open(&folder.path().join("log"), LogOptions::of(None).unwrap()).unwrap();
+            Self {
+                capture: Capture { descriptor, token, stream: Stream::Stdout, terminal: false },
+                theirs,
+                log,
+                bench: Bench::new().unwrap(),
+                folder,
+            }
+        }
+
+        fn print(&self, text: &[u8]) {
+            assert_eq!(rustix::io::write(&self.theirs, text).unwrap(), text.len());
+        }
+
+        fn pump(&mut self, end: bool) -> Pumped {
+            let (pumped, lost) = self.bench.pump(&self.capture, &mut self.log, Timestamp(5), end);
+            assert!(lost.is_none());
+            pumped
+        }
+
+        fn text(&self) -> Vec<(bool, Vec<u8>)> {
+            let bytes = std::fs::read(self.folder.path().join("log/current")).unwrap();
+            bytes.split_inclusive(|b| *b == b'\n').map(|l| log::parse(l).unwrap()).map(|r| (r.whole, r.text.to_vec())).collect()
+        }
+    }
+
+    #[test]
+    fn a_begun_line_waits_in_the_pipe() {
+        let mut stage = Stage::new();
+        stage.print(b"one\ntw");
+        assert_eq!(stage.pump(false), Pumped::Idle);
+        assert_eq!(stage.text(), [(true, b"one".to_vec())]);
+        // Another supervisor finds it there.
+        let (descriptor, _) = fifo(&stage.folder.path().join("stdout")).unwrap();
+        stage.capture.descriptor = descriptor;
+        stage.print(b"o\nthr");
+        stage.pump(false);
+        stage.pump(true);
+        assert_eq!(stage.text(), [(true, b"one".to_vec()), (true, b"two".to_vec()), (false, b"thr".to_vec())]);
+        assert_eq!(rustix::io::ioctl_fionread(&stage.capture.descriptor).unwrap(), 0);
+    }
+
+    #[test]
+    fn more_than_a_pipe_holds_goes_through() {
+        let mut stage = Stage::new();
+        let line = [b"x".repeat(20_000), b"\n".to_vec()].concat();
+        for _ in 0..200 {
+            stage.print(&line);
+            stage.pump(false);
+        }
+        let text = stage.text();
+        assert_eq!(text.iter().filter(|(whole, _)| *whole).count(), 200);
+        assert_eq!(text.iter().map(|(_, t)| t.len()).sum::<usize>(), 200 * 20_000);
+    }
+
+    #[test]
+    fn crumbs_do_not_stop_up_the_pipe() {
+        let mut stage = Stage::new();
+        // Packets: each takes a slot of the pipe, whatever its size.
+        rustix::fs::fcntl_setfl(&stage.theirs, OFlags::DIRECT).unwrap();
+        rustix::pipe::fcntl_setpipe_size(&stage.capture.descriptor, 1 << 20).unwrap();
+        for _ in 0..200 {
+            stage.print(b"c");
+        }
+        stage.pump(false);
+        stage.pump(true);
+        assert_eq!(stage.text().concat_lengths(), 200);
+    }
+
+    trait Lengths {
+        fn concat_lengths(&self) -> usize;
+    }
+    impl Lengths for Vec<(bool, Vec<u8>)> {
+        fn concat_lengths(&self) -> usize {
+            self.iter().map(|(_, t)| t.len()).sum()
+        }
+    }
+}
