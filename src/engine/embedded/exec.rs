@@ -168,7 +168,7 @@ impl Helper {
     async fn reply(&mut self) -> io::Result<(Option<ExecReply>, Option<OwnedFd>)> {
         let mut terminal = None;
         loop {
-            if let Some(reply) = self.lines.next().map_err(io::Error::other)? {
+            if let Some(reply) = self.lines.take().map_err(io::Error::other)? {
                 return Ok((Some(reply), terminal));
             }
             let mut ready = self.socket.readable().await?;

@@ -54,7 +54,7 @@ fn tell(socket: &OwnedFd, reply: &ExecReply, terminal: Option<OwnedFd>) -> ExitC
 fn request(socket: &OwnedFd) -> io::Result<(ExecRequest, Vec<OwnedFd>)> {
     let (mut lines, mut streams) = (Lines::default(), Vec::new());
     loop {
-        if let Some(request) = lines.next().map_err(io::Error::other)? {
+        if let Some(request) = lines.take().map_err(io::Error::other)? {
             return Ok((request, streams));
         }
         let mut buffer = [0; 16 * 1024];
