@@ -34,7 +34,7 @@ impl Canonical<'_> {
             return;
         }
         if let Value::Seq(items) = &mut node.value {
-            items.retain(|item| !self.unknown.is(item));
+            items.retain(|item| !self.unknown.is(item) && item.tag != Some(Tag::Reset));
         }
         self.reform(node, form, at);
         let shape = match shape {
@@ -184,7 +184,7 @@ impl Canonical<'_> {
                 wrap(node);
             }
             (Form::Hosts, _, _) => self.hosts(node, at),
-            (Form::Stringify, None, _) => {
+            (Form::Stringify, None, value) if *value != Value::Null => {
                 if let Some(text) = scalar::text(node) {
                     node.value = Value::String(text);
                 }

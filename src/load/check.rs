@@ -22,6 +22,8 @@ pub(super) struct Checker<'a> {
     pub uninterpolated: bool,
     /// Scalars that may say anything.
     pub unknown: &'a Unknown,
+    /// Faults of keys without value. They count if no other file or service gives one.
+    pub empty: &'a mut Vec<Diagnostic>,
 }
 
 impl Checker<'_> {
@@ -53,7 +55,7 @@ impl Checker<'_> {
         for (i, item) in items.iter().enumerate() {
             if item.tag == Some(Tag::Reset) {
                 self.diagnostics.push(
-                    Diagnostic::error("reset-item", format!("`!reset` can't take one item out of the list {}", at.name()))
+                    Diagnostic::warning("reset-item", format!("`!reset` can't take one item out of the list {}; this is no item", at.name()))
                         .at(item.span)
                         .help("put `!override` on the list and write the items that it shall have"),
                 );
@@ -96,7 +98,8 @@ impl Checker<'_> {
                 None => {
                     let entry = Entry { key: key.clone(), key_span: *key_span, value: value.clone() };
                     let mut fault = mistakes::unknown_key(&entry, map, object, &at.path());
-                    if object.others == Others::Overlooked {
+                    // There is nothing to remove, and no harm in it.
+                    if object.others == Others::Overlooked || value.tag == Some(Tag::Reset) {
                         fault.severity = Severity::Warning;
                     }
                     let once = fault.code == "blank-after-colon" && self.diagnostics.last().is_some_and(|d| d.span == fault.span);
@@ -299,10 +302,16 @@ impl Checker<'_> {
         let wanted = describe(shape);
         let message = match &node.value {
             Value::Null => format!("{} is empty; it must be {wanted}", at.name()),
+            Value::Float(f) if f.fract() == 0.0 => {
+                format!("{} must be {wanted}; YAML reads {} as a number with a fraction", at.name(), self.sources.text(node.span))
+            }
             value => format!("{} must be {wanted}, not {}", at.name(), value.kind()),
         };
-        let help = self.cure(node, shape, at);
-        self.diagnostics.push(Diagnostic::error("wrong-type", message).at(node.span).help(help));
+        let fault = Diagnostic::error("wrong-type", message).at(node.span).help(self.cure(node, shape, at));
+        match (&node.value, at.path().0.last()) {
+            (Value::Null, Some(Segment::Key(_))) => self.empty.push(fault),
+            _ => self.diagnostics.push(fault),
+        }
     }
 
     /// What to write instead of a value of the wrong kind.
@@ -326,7 +335,8 @@ impl Checker<'_> {
             (Value::Seq(items), _) => list_for_other(items, shape, key, object),
             (Value::Int(n), _) if matches!(shape, Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
             (Value::Int(n @ (0 | 1)), _) if accepts(shape, Kinds::BOOL) => format!("write `{}`", *n == 1),
-            (Value::Float(_), _) if accepts(shape, Kinds::INT) => "write a whole number".to_owned(),
+            (Value::Float(f), _) if accepts(shape, Kinds::WHOLE) && f.fract() == 0.0 && f.abs() < 1e15 => format!("write `{}`", *f as i64),
+            (Value::Float(_), _) if accepts(shape, Kinds::INT) || accepts(shape, Kinds::WHOLE) => "write a whole number".to_owned(),
             _ if key == "version" => "take the line out: `version` means nothing any more".to_owned(),
             (Value::String(_), Some(text)) if text.starts_with('-') && text.len() > 1 && list_of(shape).is_some() => {
                 let first = text[1..].split(" -").next().unwrap_or_default();
@@ -525,7 +535,7 @@ pub(super) fn takes(shape: &Shape, node: &Node) -> bool {
         (Shape::Scalar(scalar), value) => match value {
             Value::String(_) => scalar.kinds.has(Kinds::STRING),
             Value::Bool(_) => scalar.kinds.has(Kinds::BOOL),
-            Value::Int(_) => scalar.kinds.has(Kinds::INT),
+            Value::Int(_) => scalar.kinds.has(Kinds::INT) || scalar.kinds.has(Kinds::WHOLE),
             Value::Float(f) if f.fract() == 0.0 => scalar.kinds.has(Kinds::INT),
             Value::Uint(_) | Value::Float(_) => scalar.kinds.has(Kinds::NUMBER),
             _ => false,
@@ -553,14 +563,14 @@ pub(super) fn describe(shape: &Shape) -> String {
             Shape::Object(_) | Shape::Map(_) => words.push("a mapping"),
             Shape::Either(shapes) => shapes.iter().for_each(|s| collect(s, words)),
             Shape::Scalar(Scalar { kinds, format }) => {
-                let numeric = matches!(format, Format::Int(..) | Format::Float | Format::Count) && kinds.has(Kinds::INT);
+                let numeric = matches!(format, Format::Int(..) | Format::Float | Format::Count) && (kinds.has(Kinds::INT) || kinds.has(Kinds::WHOLE));
                 if kinds.has(Kinds::STRING) && !numeric && !matches!(format, Format::Bool) {
                     words.push(match format {
                         Format::Duration => "a duration",
                         _ => "a string",
                     });
                 }
-                if kinds.has(Kinds::INT) {
+                if kinds.has(Kinds::INT) || kinds.has(Kinds::WHOLE) {
                     words.push(if kinds.has(Kinds::NUMBER) { "a number" } else { "a whole number" });
                 }
                 if kinds.has(Kinds::BOOL) {

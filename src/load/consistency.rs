@@ -364,7 +364,12 @@ impl Check<'_> {
         let secrets =
             self.project.secrets.iter().map(|(key, s)| ("secrets", key, s.external, vec![("file", &s.file), ("environment", &s.environment)]));
         let configs = self.project.configs.iter().map(|(key, c)| {
-            ("configs", key, c.external || !c.driver.is_empty(), vec![("file", &c.file), ("environment", &c.environment), ("content", &c.content)])
+            (
+                "configs",
+                key,
+                c.external || !c.driver.is_empty() || self.places.key(&KeyPath::of(["configs", key, "external"])).is_some(),
+                vec![("file", &c.file), ("environment", &c.environment), ("content", &c.content)],
+            )
         });
         for (section, key, elsewhere, sources) in secrets.chain(configs).collect::<Vec<_>>() {
             let at = KeyPath::of([section, key.as_str()]);

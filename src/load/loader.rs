@@ -5,8 +5,8 @@ use super::canonical::{Canonical, entry};
 use super::check::Checker;
 use super::find::{self, File, absolute};
 use super::interpolate::{self, Variable};
-use super::keys::{Form, Merge, ROOT, SERVICE, Shape};
-use super::merge::{Merger, bury, unify};
+use super::keys::{Form, INCLUDE_ENTRY, Merge, ROOT, SERVICE, Shape};
+use super::merge::{Merger, bury, same, settle_tags, unify};
 use super::mistakes;
 use super::paths::{Paths, map_mut};
 use super::read::{self, Strictness};
@@ -14,7 +14,7 @@ use super::request::Request;
 use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
 use super::trail::Trail;
 use super::unknown::Unknown;
-use crate::diag::{Diagnostic, KeyPath, SourceId, SourceMap, Span, did_you_mean};
+use crate::diag::{Diagnostic, KeyPath, Severity, SourceId, SourceMap, Span, did_you_mean};
 use crate::yaml::{self, Mapping, Node, Tag, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ struct Read {
     source: Option<SourceId>,
     /// Its documents, as written, unless they were taken.
     documents: Option<Vec<Node>>,
+    /// It was read as a whole.
+    sound: bool,
 }
 
 /// What a load has gathered so far.
@@ -41,6 +43,8 @@ pub(super) struct Loader<'r> {
     pub borrowed: BTreeMap<String, String>,
     /// Scalars with faulty expressions.
     pub unknown: Unknown,
+    /// Faults of keys without value of which it isn't known yet whether something else gives one.
+    empty: Vec<Diagnostic>,
     /// Some text could not be read, or not as a whole: what is missing may stand there.
     pub incomplete: bool,
     /// Services that don't get what they extend, for a reason that is told.
@@ -91,6 +95,7 @@ impl<'r> Loader<'r> {
             variables: BTreeMap::new(),
             borrowed: BTreeMap::new(),
             unknown: Unknown::default(),
+            empty: Vec::new(),
             incomplete: false,
             unextended: BTreeSet::new(),
             cycles: BTreeSet::new(),
@@ -138,9 +143,11 @@ impl<'r> Loader<'r> {
         };
         let source = text.as_ref().map(|(source, _)| *source);
         let mut documents = Vec::new();
+        let mut sound = false;
         match text {
             Some((source, text)) => {
                 let parsed = yaml::parse(source, &text);
+                sound = !parsed.diagnostics.iter().any(Diagnostic::is_error);
                 if again.is_none() {
                     self.report(file, source, &parsed);
                 }
@@ -165,19 +172,28 @@ impl<'r> Loader<'r> {
                 documents.clear();
             }
         }
-        self.read.insert(key.clone(), Read { source, documents: Some(documents) });
+        self.read.insert(key.clone(), Read { source, documents: Some(documents), sound });
         key
     }
 
     /// What is to be said of a text that was read for the first time.
     fn report(&mut self, file: &File, source: SourceId, parsed: &yaml::Parsed) {
-        if parsed.documents.iter().all(|d| d.value == Value::Null) && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
-            self.diagnostics.push(
-                Diagnostic::error("empty-file", format!("{} is empty", file.name))
-                    .at(Span::new(source, 0, 0))
-                    .help("describe at least one service under `services:`"),
-            );
-            self.incomplete = true;
+        let empty = |code, what: String| Diagnostic::warning(code, what).help("describe at least one service under `services:`");
+        let nothing: Vec<&Node> = parsed.documents.iter().filter(|d| d.value == Value::Null).collect();
+        if nothing.len() == parsed.documents.len() && !parsed.diagnostics.iter().any(Diagnostic::is_error) {
+            let mut fault = empty("empty-file", format!("{} is empty", file.name)).at(Span::new(source, 0, 0));
+            // A file without a document is none that others could miss; one that says nothing is refused.
+            if !nothing.is_empty() {
+                fault.severity = Severity::Error;
+                self.incomplete = true;
+            }
+            self.diagnostics.push(fault);
+        } else {
+            let faults = nothing.iter().map(|document| {
+                let fault = Diagnostic::error("empty-document", format!("{} has a document that is empty", file.name));
+                fault.at(document.span).help("take the line `---` out")
+            });
+            self.diagnostics.extend(faults);
         }
         let lost = |d: &Diagnostic| matches!(d.code, "yaml-syntax" | "template" | "nesting-limit" | "alias-limit");
         self.incomplete |= parsed.diagnostics.iter().any(lost);
@@ -190,6 +206,7 @@ impl<'r> Loader<'r> {
     /// Reads files, lays each over those before it, and gives the result its paths.
     pub(super) fn set(&mut self, files: &[(File, Option<Span>)], level: &Level<'_>) -> Node {
         let mut result: Option<Node> = None;
+        let first_empty = self.empty.len();
         for (file, named_at) in files {
             let own = file.path.as_deref().and_then(Path::parent).filter(|_| file.remote).map(|own| level.at(own));
             for document in self.take_documents(file, *named_at) {
@@ -204,6 +221,7 @@ impl<'r> Loader<'r> {
                 });
                 if let Some(result) = &mut result {
                     bury(result);
+                    self.judge_empty(first_empty, result);
                 }
             }
         }
@@ -214,6 +232,33 @@ impl<'r> Loader<'r> {
         }
         unify(&mut result, &Shape::Object(&ROOT), Merge::Deep);
         result
+    }
+
+    /// Keys without value, found since there were `first` of them: what is still without one in `result` is an error.
+    fn judge_empty(&mut self, first: usize, result: &Node) {
+        fn nulls(node: &Node, found: &mut BTreeSet<Span>) {
+            match &node.value {
+                Value::Null => _ = found.insert(node.span),
+                Value::Map(map) => map.iter().for_each(|e| nulls(&e.value, found)),
+                Value::Seq(items) => items.iter().for_each(|item| nulls(item, found)),
+                _ => {}
+            }
+        }
+        let faults: Vec<Diagnostic> = self.empty.drain(first..).collect();
+        if faults.is_empty() {
+            return;
+        }
+        let mut left = BTreeSet::new();
+        nulls(result, &mut left);
+        for mut fault in faults {
+            if fault.span.is_some_and(|span| !left.contains(&span)) {
+                let what = fault.message.split(';').next().unwrap_or_default();
+                fault = Diagnostic::warning("says-nothing", format!("{what}, and changes nothing"))
+                    .at_opt(fault.span)
+                    .help("to remove what another file or service says, write `!reset null`");
+            }
+            self.diagnostics.push(fault);
+        }
     }
 
     fn merge(&mut self, base: Node, over: Node, shape: &Shape) -> Node {
@@ -230,7 +275,7 @@ impl<'r> Loader<'r> {
             );
             return None;
         }
-        self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level);
+        let written = self.prepare(&mut node, &Shape::Object(&ROOT), &Trail::ROOT, level);
         let own = self.trace.as_ref().map(|trace| (trace.layers.len(), node.clone()));
         let Value::Map(map) = &mut node.value else { return None };
         if let Some(version) = map.remove("version")
@@ -242,8 +287,12 @@ impl<'r> Loader<'r> {
         }
         let included = map.remove("include").filter(|e| e.value.tag != Some(Tag::Reset));
         if let Some(included) = included {
+            let mut known = written;
             for item in included.value.as_seq().unwrap_or_default() {
-                if let Some(imported) = self.include(item, file, level) {
+                if let Some(mut imported) = self.include(item, file, level) {
+                    if let Some(written) = &mut known {
+                        self.join(&mut imported, written);
+                    }
                     node = self.merge(imported, node, &Shape::Object(&ROOT));
                 }
             }
@@ -265,8 +314,44 @@ impl<'r> Loader<'r> {
         Some(node)
     }
 
-    /// Interpolates, checks and makes canonical.
-    fn prepare(&mut self, node: &mut Node, shape: &Shape, at: &Trail<'_>, level: &Level<'_>) {
+    /// What an included file brings must not be `known` already, from the file itself or another include, unless as the
+    /// same thing; the reference compares with the file as it is written. Adds the rest to `known`.
+    fn join(&mut self, imported: &mut Node, known: &mut Node) {
+        let (Value::Map(imported), Value::Map(known)) = (&mut imported.value, &mut known.value) else { return };
+        for section in RESOURCES {
+            let Some(new) = map_mut(imported, section) else { continue };
+            if !known.contains(section) {
+                known.push_new(entry(section, Node::new(Span::new(SourceId(0), 0, 0), Value::Map(Mapping::new()))));
+            }
+            let Some(there) = map_mut(known, section) else { continue };
+            let mut twice = Vec::new();
+            for resource in new.iter() {
+                match there.entry(&resource.key) {
+                    Some(other) => {
+                        if !same(&resource.value, &other.value) {
+                            let kind = section.trim_end_matches('s');
+                            let message = format!("the {kind} {:?} is in an included file too, and differs there", other.key);
+                            let help = format!(
+                                "call one of them something else; to change an included {kind}, lay a file over it: `include: [{{path: [FILE, CHANGES]}}]`"
+                            );
+                            self.diagnostics.push(
+                                Diagnostic::error("include-conflict", message)
+                                    .at(other.key_span)
+                                    .related(resource.key_span, "the included one")
+                                    .help(help),
+                            );
+                        }
+                        twice.push(resource.key.clone());
+                    }
+                    None => there.push_new(resource.clone()),
+                }
+            }
+            new.retain(|e| !twice.contains(&e.key));
+        }
+    }
+
+    /// Interpolates, checks and makes canonical. Returns a document that includes others as it was before that.
+    fn prepare(&mut self, node: &mut Node, shape: &Shape, at: &Trail<'_>, level: &Level<'_>) -> Option<Node> {
         interpolate::variables(node, &mut self.variables);
         let before = node.weight();
         let lookup = |name: &str| level.environment.get(name).cloned();
@@ -278,7 +363,14 @@ impl<'r> Loader<'r> {
             let unknown = interpolate::interpolate(node, &self.sources, &lookup, &mut self.diagnostics);
             self.unknown.add(unknown);
         }
-        Checker { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, unknown: &self.unknown }.value(node, shape, at, false);
+        settle_tags(node, false);
+        let written = node.get("include").is_some().then(|| {
+            let mut written = node.clone();
+            bury(&mut written);
+            written
+        });
+        let (unknown, empty) = (&self.unknown, &mut self.empty);
+        Checker { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, unknown, empty }.value(node, shape, at, false);
         let mut hidden = Vec::new();
         let (budget, unknown) = (&mut self.budget, &self.unknown);
         Canonical { sources: &self.sources, diagnostics: &mut self.diagnostics, uninterpolated, hidden: &mut hidden, unknown, budget }.value(
@@ -294,6 +386,7 @@ impl<'r> Loader<'r> {
         if let Some(trace) = &mut self.trace {
             trace.hidden.append(&mut hidden);
         }
+        written
     }
 
     /// What one entry of `include` brings.
@@ -315,7 +408,21 @@ impl<'r> Loader<'r> {
             let name = self.shown(&path);
             files.push((File { name, path: Some(path), remote: false }, Some(span)));
         }
-        let (main, main_span) = files.first().and_then(|(f, span)| Some((f.path.clone()?, *span)))?;
+        let Some((main, main_span)) = files.first().and_then(|(f, span)| Some((f.path.clone()?, *span))) else {
+            // An unknown key may well be the missing one, misspelt.
+            if item.as_map().is_some_and(|map| map.iter().all(|e| INCLUDE_ENTRY.key(&e.key).is_some())) {
+                self.diagnostics.push(
+                    Diagnostic::warning("missing-key", "this entry of `include` names no file, and includes nothing")
+                        .at(item.span)
+                        .help("add `path: …`"),
+                );
+            }
+            let env_files = texts("env_file");
+            if !env_files.is_empty() {
+                self.included_environment(&env_files, &level.directory, level, item.span);
+            }
+            return None;
+        };
 
         let mut chain = level.chain.clone();
         if chain.is_empty() {
@@ -562,8 +669,10 @@ impl<'r> Loader<'r> {
 
     /// The file that `extends.file` names.
     fn base_file(&mut self, file: File, span: Span, origin: &Origin) -> Option<Origin> {
-        let documents = self.documents(&file, Some(span));
-        if documents.is_empty() {
+        let key = self.read(&file, Some(span));
+        let read = self.read.get(&key)?;
+        let documents = read.documents.as_deref().unwrap_or_default();
+        if documents.is_empty() && !read.sound {
             return None;
         }
         let mut services: BTreeMap<String, Vec<Node>> = BTreeMap::new();

@@ -306,7 +306,7 @@ fn trigger(node: &Node) -> WatchTrigger {
 fn hook(node: &Node) -> Hook {
     let f = Fields::of(node);
     Hook {
-        command: f.strings("command"),
+        command: f.command("command"),
         user: f.string("user"),
         privileged: f.flag("privileged"),
         working_dir: f.string("working_dir"),
@@ -464,7 +464,13 @@ fn device(node: &Node) -> DeviceMapping {
 
 fn provider(node: &Node) -> Provider {
     let f = Fields::of(node);
-    Provider { kind: f.string("type"), options: f.named("options", |_, n| strings(n)), extensions: f.extensions() }
+    Provider { kind: f.string("type"), options: provided(f.named("options", |_, n| strings(n))), extensions: f.extensions() }
+}
+
+/// An option of no values is none.
+fn provided(mut options: BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    options.retain(|_, values| !values.is_empty());
+    options
 }
 
 fn env_file(node: &Node) -> EnvFile {

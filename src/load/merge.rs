@@ -27,7 +27,8 @@ impl Merger<'_> {
             to_list(&mut over);
         }
         if over.value == Value::Null {
-            return if matches!(rule, Merge::Replace | Merge::Values) { over } else { base };
+            let asks = rule == Merge::Values && !matches!(base.value, Value::Map(_) | Value::Seq(_));
+            return if rule == Merge::Replace || asks { over } else { base };
         }
         if rule == Merge::Replace {
             return over;
@@ -220,6 +221,28 @@ pub(super) fn identity_of(item: &Node, identity: Identity) -> Option<String> {
         }
         Identity::Path => field("path"),
         Identity::Subnet => field("subnet"),
+    }
+}
+
+/// Forgets the tags below `!override`: what replaces all has nothing to remove.
+pub(super) fn settle_tags(node: &mut Node, replaced: bool) {
+    if replaced {
+        node.tag = None;
+    }
+    let replaced = replaced || node.tag == Some(Tag::Override);
+    match &mut node.value {
+        Value::Map(map) => map.iter_mut().for_each(|e| settle_tags(&mut e.value, replaced)),
+        Value::Seq(items) => items.iter_mut().for_each(|item| settle_tags(item, replaced)),
+        _ => {}
+    }
+}
+
+/// Whether two values say the same, wherever they stand and whoever wrote them.
+pub(super) fn same(a: &Node, b: &Node) -> bool {
+    match (&a.value, &b.value) {
+        (Value::Map(a), Value::Map(b)) => a.len() == b.len() && a.iter().all(|e| b.get(&e.key).is_some_and(|other| same(&e.value, other))),
+        (Value::Seq(a), Value::Seq(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (a, b) => a == b,
     }
 }
 

@@ -51,7 +51,7 @@ pub use provenance::Provenance;
 pub use remote::Remote;
 pub use request::{Failed, Fetched, Loaded, Request};
 
-use crate::diag::{Diagnostic, SourceId, SourceMap, Span};
+use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
 use crate::model::{MountType, Project, Service};
 use crate::yaml::{Mapping, Node, Value};
 use keys::{ROOT, Shape};
@@ -103,6 +103,9 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         check::required(&root, &Shape::Object(&ROOT), root.span, &Trail::ROOT, &mut loader.diagnostics);
     }
     let Value::Map(mut top) = root.value else { return Err(failed(loader, false)) };
+    if top.is_empty() && !loader.diagnostics.iter().any(Diagnostic::is_error) {
+        loader.diagnostics.iter_mut().filter(|d| d.code == "empty-file").for_each(|d| d.severity = Severity::Error);
+    }
     if top.is_empty() && !loader.diagnostics.iter().any(Diagnostic::is_error) {
         loader.diagnostics.push(
             Diagnostic::error("empty-file", "the Compose file says nothing").at(root.span).help("describe at least one service under `services:`"),

@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 /// A command run inside a container at a point of its life.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Hook {
-    /// Command.
-    pub command: Vec<String>,
+    /// Command; the reference tells an absent one from an empty one.
+    pub command: Option<Vec<String>>,
     /// User.
     #[serde(skip_serializing_if = "is_default")]
     pub user: String,

@@ -489,7 +489,9 @@ impl Builder {
         let text = &*scalar.text;
         let fits = match (tag.name.as_str(), scalar::resolve(text)) {
             ("!", _) => return implicit(scalar),
-            ("!reset" | "!override", _) => return implicit(scalar),
+            // To the reference such a scalar is a string, whatever it looks like.
+            ("!reset" | "!override", Value::Null) => return Value::Null,
+            ("!reset" | "!override", _) => return Value::String(scalar.text.into_owned()),
             ("!!str", _) => return Value::String(scalar.text.into_owned()),
             ("!!binary", _) => {
                 let packed: String = text.split_ascii_whitespace().collect();

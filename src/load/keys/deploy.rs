@@ -84,7 +84,7 @@ static DISCRETE: Object = Object {
     others: Others::Extensions,
 };
 
-const COUNT: Shape = Shape::Scalar(Scalar { kinds: Kinds::STRING.or(Kinds::INT), format: Format::Count });
+const COUNT: Shape = Shape::Scalar(Scalar { kinds: Kinds::STRING.or(Kinds::WHOLE), format: Format::Count });
 const CAPABILITIES: Key = key("capabilities", UNIQUE_TEXTS, "Capabilities that the device must have.");
 const COUNT_KEY: Key = key("count", COUNT, "How many, or `all`.");
 const IDS: Key = key("device_ids", UNIQUE_TEXTS, "These very devices.");
@@ -100,7 +100,7 @@ static DEVICE_REQUEST: Object = Object {
 
 /// One item of `gpus`.
 pub(super) static GPU: Object =
-    Object { what: "a GPU", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &[], others: Others::Extensions };
+    Object { what: "a GPU", keys: &[CAPABILITIES, COUNT_KEY, IDS, DRIVER, OPTIONS], required: &[], others: Others::Overlooked };
 
 static RESTART_POLICY: Object = Object {
     what: "a restart policy",

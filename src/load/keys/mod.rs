@@ -52,8 +52,10 @@ impl Kinds {
     pub const STRING: Self = Self(1);
     /// `true` or `false`.
     pub const BOOL: Self = Self(2);
-    /// A whole number.
+    /// A whole number, also one that is written like `3.0`.
     pub const INT: Self = Self(4);
+    /// A whole number that is written as one.
+    pub const WHOLE: Self = Self(16);
     /// Any number.
     pub const NUMBER: Self = Self(4 | 8);
 

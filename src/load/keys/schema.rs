@@ -129,7 +129,7 @@ fn of_scalar(scalar: &Scalar) -> Vec<Value> {
     if scalar.kinds.has(Kinds::BOOL) {
         kinds.push(json!({ "type": "boolean" }));
     }
-    if scalar.kinds.has(Kinds::INT) {
+    if scalar.kinds.has(Kinds::INT) || scalar.kinds.has(Kinds::WHOLE) {
         let mut number = json!({ "type": if scalar.kinds.has(Kinds::NUMBER) { "number" } else { "integer" } });
         let (min, max) = match scalar.format {
             Format::Int(min, max) => (min, max),

@@ -51,7 +51,7 @@ pub static SERVICE: Object = Object {
             .form(Form::EnvFiles)
             .unique(Identity::Path),
         key("environment", KEY_VALUES, "Variables of its processes.").form(Form::Environment).merge(Merge::Values),
-        key("expose", list(&TEXT_OR_NUMBER), "Ports that it opens to other services.").unique(Identity::Text),
+        key("expose", list(&TEXT_OR_WHOLE), "Ports that it opens to other services.").unique(Identity::Text),
         key("extends", Shape::Either(&[TEXT, Shape::Object(&EXTENDS)]), "Service that it takes everything from that it doesn't say itself.")
             .form(Form::Under("service")),
         key("external_links", UNIQUE_TEXTS, "Links to containers outside the project.").merge(Merge::Missing),
@@ -104,7 +104,7 @@ pub static SERVICE: Object = Object {
         key("stdin_open", BOOL, "Keeps standard input open."),
         key("stop_grace_period", DURATION, "Time between the stop signal and SIGKILL."),
         key("stop_signal", TEXT, "Signal that asks it to stop."),
-        key("storage_opt", Shape::Map(MapOf { value: &Shape::Any, names: Names::Any }), "Options of the storage driver."),
+        key("storage_opt", map(&STORAGE_OPTION), "Options of the storage driver."),
         key("sysctls", KEY_VALUES, "Kernel parameters.").form(Form::KeyValues).merge(Merge::Values),
         key("tmpfs", TEXT_OR_TEXTS, "Temporary file systems.").form(Form::OneOrMore).unique(Identity::BeforeEquals),
         key("tty", BOOL, "Gives process 1 a terminal."),
@@ -144,8 +144,14 @@ fn pull_policy(policy: &str) -> bool {
         || policy.strip_prefix("every_").is_some_and(every)
 }
 
+/// A port, a range of ports, either with a protocol.
+const TEXT_OR_WHOLE: Shape = Shape::Scalar(Scalar { kinds: Kinds::STRING.or(Kinds::WHOLE), format: Format::Text });
+
+/// The reference takes nearly anything, and makes a text of it.
+const STORAGE_OPTION: Shape = Shape::Either(&[Shape::Null, ANY_SCALAR]);
+
 /// A whole number: a port of the container.
-const PORT_NUMBER: Shape = Shape::Scalar(Scalar { kinds: Kinds::NUMBER, format: Format::Int(0, 65535) });
+const PORT_NUMBER: Shape = Shape::Scalar(Scalar { kinds: Kinds::WHOLE, format: Format::Int(0, 65535) });
 
 /// `secrets` and `configs` of a service or a build.
 pub(super) const FILE_REFERENCES: Shape = Shape::List(List { item: &FILE_OR_REFERENCE, unique: false });
@@ -262,7 +268,7 @@ static DEVICE: Object = Object {
         key("target", TEXT, "Path in the container."),
         key("permissions", TEXT, "Some of `rwm`."),
     ],
-    required: &["source"],
+    required: &["source", "target"],
     others: Others::Extensions,
 };
 

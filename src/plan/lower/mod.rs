@@ -253,7 +253,7 @@ fn exposed(entry: &str) -> Vec<String> {
 /// A hook.
 pub(super) fn hook(hook: &Hook) -> HookSpec {
     HookSpec {
-        command: hook.command.clone(),
+        command: hook.command.clone().unwrap_or_default(),
         user: hook.user.clone(),
         privileged: hook.privileged,
         working_dir: hook.working_dir.clone(),

@@ -266,7 +266,7 @@ fn images_go_after_their_containers() {
 
 #[test]
 fn hooks_run_before_a_stop_and_their_failure_is_a_warning() {
-    let hook = crate::model::Hook { command: vec!["drain".into()], ..crate::model::Hook::default() };
+    let hook = crate::model::Hook { command: Some(vec!["drain".into()]), ..crate::model::Hook::default() };
     let project = project([svc("web").with(|s| s.pre_stop = vec![hook])]);
     let plan = down(&project, &World::up(&project), &DownOptions::default());
     reads(

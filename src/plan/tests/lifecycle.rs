@@ -69,7 +69,7 @@ fn a_stop_of_one_leaves_its_dependants() {
 
 #[test]
 fn hooks_frame_stop_and_restart() {
-    let hook = |command: &str| Hook { command: vec![command.into()], ..Hook::default() };
+    let hook = |command: &str| Hook { command: Some(vec![command.into()]), ..Hook::default() };
     let web = svc("web").with(|s| (s.pre_stop, s.post_start) = (vec![hook("bye"), hook("ciao")], vec![hook("hello")]));
     let project = project([web]);
     let mut world = World::up(&project);

@@ -452,7 +452,7 @@ fn waiting_ends_with_a_gate_for_each_service() {
 
 #[test]
 fn hooks_come_after_starts_and_before_stops() {
-    let hook = |command: &str| crate::model::Hook { command: vec![command.into()], ..crate::model::Hook::default() };
+    let hook = |command: &str| crate::model::Hook { command: Some(vec![command.into()]), ..crate::model::Hook::default() };
     let web = svc("web").with(|s| {
         s.post_start = vec![hook("one"), hook("two")];
         s.pre_stop = vec![hook("bye")];
