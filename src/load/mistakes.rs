@@ -5,6 +5,7 @@
 use super::keys::{Form, Key, Object, ROOT, SERVICE, Shape};
 use super::scalar;
 use crate::diag::{Diagnostic, KeyPath, Segment, did_you_mean};
+use crate::world::image_path;
 use crate::yaml::{Entry, Mapping, Node, Value};
 
 /// `name` as YAML: in quotes where it would be read as something else.
@@ -351,6 +352,9 @@ pub(super) fn restart(policy: &str) -> Option<String> {
 
 /// What is wrong with the name of an image, which engines refuse: the cure.
 pub(super) fn image(name: &str) -> Option<String> {
+    if image_path(name).is_some() {
+        return None;
+    }
     let bare = name.split_once("://").map_or(name, |(_, rest)| rest);
     let repository = bare.split('@').next().unwrap_or_default();
     let (repository, tag) = match repository.rfind(':') {

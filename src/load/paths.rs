@@ -3,6 +3,7 @@
 use super::find::{absolute, expand_home, is_url};
 use super::trail::Trail;
 use crate::diag::Diagnostic;
+use crate::world::image_path;
 use crate::yaml::{Mapping, Node, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,13 @@ impl Paths<'_> {
     /// All paths of a service.
     pub(super) fn service(&mut self, service: &mut Node, at: &Trail<'_>) {
         let Value::Map(service) = &mut service.value else { return };
+        if let Some(image) = service.get_mut("image")
+            && let Value::String(text) = &mut image.value
+            && let Some((scheme, path)) = image_path(text)
+            && !path.starts_with('/')
+        {
+            *text = format!("{scheme}:{}", absolute(self.base, Path::new(&expand_home(path, self.environment))).display());
+        }
         if let Some(build) = map_mut(service, "build") {
             if let Some(context) = build.get_mut("context") {
                 self.context(context);

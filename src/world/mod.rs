@@ -27,5 +27,5 @@ pub use op::{Applied, Op, Target};
 pub use session::{ExecControl, ExecOutput, ExecSession, ExecSpec, LogChunk, LogQuery};
 pub use spec::{
     ConfigHash, ContainerSpec, DeviceRequestSpec, DeviceSpec, EndpointSpec, FileSpec, HealthcheckSpec, HookSpec, InstanceKey, IpamPoolSpec, LogSpec,
-    MountKind, MountSpec, NetworkMode, NetworkSpec, PortSpec, ResourceSpec, RestartPolicy, SecuritySpec, UlimitSpec, VolumeSpec,
+    MountKind, MountSpec, NetworkMode, NetworkSpec, PortSpec, ResourceSpec, RestartPolicy, SecuritySpec, UlimitSpec, VolumeSpec, image_path,
 };

@@ -177,6 +177,17 @@ impl ContainerSpec {
     }
 }
 
+/// What stands before a path where an image is not one of a registry, in the words that skopeo made common; and
+/// `rootfs:`, a folder that is a root file system.
+pub const IMAGE_SCHEMES: [&str; 4] = ["docker-archive", "oci", "oci-archive", "rootfs"];
+
+/// The scheme and the path of an image that is not one of a registry: `rootfs:/srv/root`, `oci:./layout`. A path has a
+/// slash, or begins with a dot or `~`; `oci:latest` is a name and a tag.
+pub fn image_path(reference: &str) -> Option<(&str, &str)> {
+    let (scheme, path) = reference.split_once(':')?;
+    (IMAGE_SCHEMES.contains(&scheme) && !path.starts_with("//") && (path.starts_with(['.', '~']) || path.contains('/'))).then_some((scheme, path))
+}
+
 /// How a container is connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
@@ -561,4 +572,21 @@ pub struct DeviceRequestSpec {
     pub device_ids: Vec<String>,
     /// Options for the driver.
     pub options: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image_path;
+
+    #[test]
+    fn an_image_that_is_a_path_is_told_from_a_name() {
+        for (reference, scheme, path) in
+            [("rootfs:/", "rootfs", "/"), ("oci:./layout:tag", "oci", "./layout:tag"), ("docker-archive:a/b.tar", "docker-archive", "a/b.tar")]
+        {
+            assert_eq!(image_path(reference), Some((scheme, path)));
+        }
+        for reference in ["oci:latest", "rootfs", "docker-archive:1.0", "busybox:latest", "localhost:5000/oci:1", "oci://registry/file"] {
+            assert_eq!(image_path(reference), None);
+        }
+    }
 }
