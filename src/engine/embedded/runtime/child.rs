@@ -7,9 +7,9 @@ use super::error::{Told as _, refused};
 use super::path::{Make, Root, clean};
 use super::privilege::{self, Options};
 use super::rootfs::{self, Furnishing, copy_of};
-use super::{Streams, Surroundings, exit_code, limit, mounts, sysctl, user};
+use super::{Streams, Surroundings, exit_code, init, limit, mounts, seccomp, sysctl, user};
 use crate::engine::embedded::cgroup;
-use crate::engine::embedded::sys::process::{close_all_but, close_on_exec, execute, reset_signals, unshare_cgroup};
+use crate::engine::embedded::sys::process::{close_all_but, close_on_exec, execute, filter, new_keyring, reset_signals, unshare_cgroup};
 use crate::world::{ContainerSpec, EngineError, ErrorKind, FileSpec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat};
@@ -28,6 +28,8 @@ pub struct Authority {
     pub capabilities: privilege::Set,
     /// `security_opt`.
     pub options: Options,
+    /// Filter of system calls.
+    pub filter: Option<seccomp::Program>,
 }
 
 impl Authority {
@@ -36,7 +38,10 @@ impl Authority {
     /// # Errors
     /// What it asks for doesn't exist.
     pub fn of(spec: &ContainerSpec) -> Result<Self, EngineError> {
-        Ok(Self { capabilities: privilege::of(&spec.security)?, options: Options::of(&spec.security)? })
+        let (capabilities, options) = (privilege::of(&spec.security)?, Options::of(&spec.security)?);
+        let unfiltered = spec.security.privileged && options.seccomp.is_empty();
+        let filter = if unfiltered { None } else { seccomp::program(&options.seccomp, capabilities)? };
+        Ok(Self { capabilities, options, filter })
     }
 }
 
@@ -186,7 +191,7 @@ fn try_begin(container: &Container<'_>, streams: Streams, line: &Line) -> Result
         }
     }
     line.wait()?;
-    become_program(spec, &container.command, &container.authority, &root, &folder, streams, terminal, line)
+    become_program(spec, &container.command, &container.authority, &root, &folder, streams, terminal, line, spec.init == Some(true))
 }
 
 /// One more process of a container. Comes back with the error.
@@ -215,7 +220,7 @@ fn try_join(guest: &Guest<'_>, streams: Streams, line: &Line) -> Result<Never, E
     };
     let folder = root.open(&guest.command.folder, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).told(|| no_folder(&guest.command.folder))?;
     line.wait()?;
-    become_program(guest.spec, &guest.command, &guest.authority, &root, &folder, streams, terminal, line)
+    become_program(guest.spec, &guest.command, &guest.authority, &root, &folder, streams, terminal, line, false)
 }
 
 fn no_folder(path: &str) -> String {
@@ -234,6 +239,7 @@ fn fresh(streams: &Streams, line: &Line, more: &[Option<BorrowedFd<'_>>]) -> Res
     // A leader of a session can't begin another, which does no harm.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::empty());
+    new_keyring();
     Ok(())
 }
 
@@ -334,6 +340,7 @@ fn become_program(
     streams: Streams,
     terminal: Option<Terminal>,
     line: &Line,
+    init: bool,
 ) -> Result<Never, EngineError> {
     let who = user::find(root, &command.user, &spec.security.group_add)?;
     let mut command = command.clone();
@@ -357,7 +364,18 @@ fn become_program(
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     close_on_exec(3).told(|| "descriptors can't be closed".into())?;
-    privilege::settle(authority.capabilities)?;
+    let restrict = || {
+        // While it still has CAP_SYS_ADMIN: without it a filter would need no_new_privs. What follows, every profile has
+        // to allow.
+        if let Some(program) = &authority.filter {
+            filter(program).told(|| "the filter of system calls can't be installed".into())?;
+        }
+        privilege::settle(authority.capabilities)
+    };
+    if init {
+        init::split(restrict)?;
+    }
+    restrict()?;
 
     // As execvp(3): what can't be executed somewhere doesn't hide what can elsewhere, and is told if there is nothing.
     let mut worst = Errno::NOENT;

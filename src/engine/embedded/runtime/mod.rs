@@ -5,11 +5,13 @@ mod command;
 mod copy;
 mod device;
 mod error;
+mod init;
 mod limit;
 mod mounts;
 mod path;
 mod privilege;
 mod rootfs;
+mod seccomp;
 mod sysctl;
 mod user;
 

@@ -202,3 +202,35 @@ pub fn unshare_cgroup() -> io::Result<()> {
     // SAFETY: no descriptors and no memory are unshared.
     if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Sends a signal by its number, real-time ones among them. A process that has gone is no error.
+pub fn send(pid: i32, number: i32) {
+    // SAFETY: touches no memory.
+    unsafe { libc::kill(pid, number) };
+}
+
+/// What lists of processes show of this one from now on. For copies that stay: what was asked of the process that was
+/// copied is nobody else's affair.
+pub fn set_title(title: &str) {
+    use std::os::unix::fs::FileExt as _;
+    if let Ok(name) = CString::new(title) {
+        let _ = rustix::thread::set_name(&name);
+    }
+    // Fields 48 and 49 of proc(5): where the arguments lie. Written through a file, since no value of ours is there.
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    let fields: Vec<u64> = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(45).take(2).filter_map(|f| f.parse().ok()).collect();
+    if let ([start, end], Ok(memory)) = (fields.as_slice(), std::fs::OpenOptions::new().write(true).open("/proc/self/mem"))
+        && let Ok(length) = usize::try_from(end.saturating_sub(*start))
+    {
+        let mut text = vec![0; length];
+        text.iter_mut().zip(title.bytes()).take(length.saturating_sub(1)).for_each(|(to, from)| *to = from);
+        let _ = memory.write_at(&text, *start);
+    }
+}
+
+/// Leaves the keys of the session behind (keyrings(7)): a container must not find those of whoever started it.
+pub fn new_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: without a name a new keyring is made; no memory is touched. A kernel without keys answers with an error.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<libc::c_char>()) };
+}
