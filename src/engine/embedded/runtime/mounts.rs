@@ -29,6 +29,8 @@ pub struct Ready {
 enum Source {
     /// Mounted as it is.
     Tree { tree: OwnedFd, folder: bool, copy_up: bool },
+    /// A part of it is mounted. Parts can be taken only of what is mounted somewhere.
+    Part { tree: OwnedFd, path: String, what: String },
     /// Memory: options, whether its mode was chosen, read-only.
     Memory { options: Vec<String>, attributes: MountAttrFlags, mode: bool },
 }
@@ -90,12 +92,15 @@ fn resolved(target: &str, mount: &ResolvedMount, around: &Surroundings<'_>) -> R
             bind(source, *create_host_path, propagation, recursive, read_only)
         }
         MountKind::Volume { nocopy, subpath, .. } => {
-            let tree = volume(Path::new(&mount.point.source), subpath)?;
+            let (tree, rest) = volume(Path::new(&mount.point.source), subpath)?;
             private(&tree)?;
             if read_only {
                 change(&tree, Change::set(MountAttrFlags::MOUNT_ATTR_RDONLY), true).told(|| format!("{target} can't be made read-only"))?;
             }
-            Ok(Source::Tree { folder: is_folder(&tree), copy_up: !nocopy && subpath.is_empty(), tree })
+            Ok(match rest {
+                "" => Source::Tree { folder: is_folder(&tree), copy_up: !nocopy && subpath.is_empty(), tree },
+                path => Source::Part { tree, path: path.to_owned(), what: "the volume".into() },
+            })
         }
         MountKind::Tmpfs { size, mode } => {
             let size = (*size > 0).then(|| format!("size={size}"));
@@ -111,10 +116,12 @@ fn resolved(target: &str, mount: &ResolvedMount, around: &Surroundings<'_>) -> R
                 [one] => copy_of(CWD, one, false).told(|| format!("the image {reference} can't be mounted"))?,
                 layers => stacked(layers, None, MountAttrFlags::empty())?,
             };
-            let tree = within(tree, subpath, reference)?;
             private(&tree)?;
             change(&tree, Change::set(MountAttrFlags::MOUNT_ATTR_RDONLY), true).told(|| format!("{target} can't be made read-only"))?;
-            Ok(Source::Tree { folder: is_folder(&tree), copy_up: false, tree })
+            Ok(match subpath.as_str() {
+                "" => Source::Tree { folder: true, copy_up: false, tree },
+                path => Source::Part { tree, path: path.to_owned(), what: format!("the image {reference}") },
+            })
         }
         MountKind::Npipe { .. } => Err(unsupported(format!("{target}: named pipes of Windows can't be mounted here"))),
         MountKind::Cluster { .. } => Err(unsupported(format!("{target}: cluster volumes need a Swarm"))),
@@ -177,8 +184,9 @@ fn is_tied(path: &str, slave: bool) -> bool {
     deepest.max_by_key(|(length, _)| *length).is_some_and(|(_, tied)| tied)
 }
 
-/// Content of a volume. One with options of its driver is mounted from elsewhere.
-fn volume(data: &Path, subpath: &str) -> Result<OwnedFd, EngineError> {
+/// Content of a volume, or a part of it; and the path of the part that has still to be taken. A volume with options of its
+/// driver is mounted from elsewhere.
+fn volume<'a>(data: &Path, subpath: &'a str) -> Result<(OwnedFd, &'a str), EngineError> {
     let words = || format!("the volume at {} can't be mounted", data.display());
     let record: Option<VolumeRecord> = match data.parent() {
         Some(folder) => record::read(&folder.join("volume.json"))?,
@@ -188,6 +196,12 @@ fn volume(data: &Path, subpath: &str) -> Result<OwnedFd, EngineError> {
     let option = |key: &str| options.get(key).map_or("", String::as_str);
     let (kind, device, mut flags) = (option("type"), option("device"), option("o").split(',').filter(|o| !o.is_empty()).collect::<Vec<_>>());
     let tree = if kind.is_empty() && device.is_empty() {
+        if !subpath.is_empty() {
+            let words = || format!("`{subpath}` in the volume can't be mounted");
+            let folder = rustix::fs::open(data, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).told(words)?;
+            let part = Root::at(folder).find(subpath).told(words)?;
+            return Ok((copy_of(part, Path::new(""), true).told(words)?, ""));
+        }
         copy_of(CWD, data, true).told(words)?
     } else if flags.contains(&"bind") || flags.contains(&"rbind") {
         let tree = copy_of(CWD, Path::new(device), flags.contains(&"rbind")).told(|| format!("{device}, which is a volume, can't be mounted"))?;
@@ -196,7 +210,7 @@ fn volume(data: &Path, subpath: &str) -> Result<OwnedFd, EngineError> {
     } else {
         from_driver(kind, device, flags)?
     };
-    within(tree, subpath, "the volume")
+    Ok((tree, subpath))
 }
 
 /// A file system with the options of mount(8).
@@ -272,14 +286,18 @@ fn memory(options: impl Iterator<Item = String>) -> Result<Source, EngineError> 
     Ok(Source::Memory { mode: options.iter().any(|o| o.starts_with("mode=")), options, attributes })
 }
 
-/// A part of what is mounted nowhere yet.
-fn within(tree: OwnedFd, subpath: &str, what: &str) -> Result<OwnedFd, EngineError> {
-    if subpath.is_empty() {
-        return Ok(tree);
-    }
-    let words = || format!("`{subpath}` in {what} can't be mounted");
-    let part = Root::at(tree).find(subpath).told(words)?;
-    copy_of(part, Path::new(""), true).told(words)
+/// Where a whole lies while a part of it is taken: on the container's own `/dev`, which nothing of the image is in.
+const ASIDE: &str = "/dev/.aside";
+
+/// A part of something that isn't mounted yet.
+fn part(root: &Root, tree: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
+    attach(tree, root.find_or_make(ASIDE, Make::Folder)?)?;
+    // Links in it lead nowhere but into it.
+    let whole = root.find_without_links(ASIDE)?;
+    let part = Root::at(whole).find(path).and_then(|part| copy_of(part, Path::new(""), true));
+    rustix::mount::unmount(ASIDE, rustix::mount::UnmountFlags::DETACH)?;
+    rustix::fs::rmdir(ASIDE)?;
+    part
 }
 
 /// Mounts everything in the root of this process.
@@ -294,6 +312,10 @@ fn one(root: &Root, mount: Ready) -> Result<(), EngineError> {
     let target = mount.target.as_str();
     let words = || format!("nothing can be mounted at {target}");
     match mount.source {
+        Source::Part { tree, path, what } => {
+            let tree = part(root, &tree, &path).told(|| format!("`{path}` in {what} can't be mounted"))?;
+            one(root, Ready { target: mount.target, source: Source::Tree { folder: is_folder(&tree), copy_up: false, tree } })
+        }
         Source::Tree { tree, folder, copy_up } => {
             if copy_up && folder {
                 copy::into_volume(root, target, &tree)?;
