@@ -40,7 +40,7 @@ impl Home {
             ("CONSORT_ENGINE".into(), "embedded".into()),
             ("CONSORT_STATE_DIR".into(), text(&self.state)),
             ("CONSORT_RUN_DIR".into(), text(&self.run)),
-            ("CONSORT_REGISTRY_MIRROR".into(), registry),
+            ("CONSORT_REGISTRY_MIRRORS".into(), format!("http://{registry}")),
         ]
     }
 
