@@ -32,6 +32,13 @@ fn on_every_engine(example: &str, test: impl Fn(&Project)) {
             None => println!("skipped on {engine}: {name} is not set"),
         }
     }
+    #[cfg(all(feature = "embedded", target_os = "linux"))]
+    if let Some(home) = support::embedded::Home::new(example) {
+        let (name, engine) = (format!("ex-{example}-embedded"), "embedded");
+        let project = Project { example: example.to_owned(), name, engine, endpoint: String::new(), environment: home.variables() };
+        println!("{example} on {engine}");
+        test(&project);
+    }
 }
 
 /// An example on an engine. Whatever happens, nothing of it is left.
@@ -50,7 +57,7 @@ impl Project {
             name: self.name.clone(),
             engine: self.engine,
             endpoint: self.endpoint.clone(),
-            environment: environment.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+            environment: self.environment.iter().cloned().chain(environment.iter().map(|(k, v)| ((*k).to_owned(), v.clone()))).collect(),
         }
     }
 
@@ -60,7 +67,7 @@ impl Project {
             .current_dir(examples().join(&self.example))
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("DOCKER_HOST", &self.endpoint)
+            .envs((!self.endpoint.is_empty()).then_some(("DOCKER_HOST", &self.endpoint)))
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .args(["-p", &self.name])
             .args(arguments)
@@ -126,6 +133,9 @@ fn every_example_loads_without_an_engine() {
 #[test]
 fn hello() {
     on_every_engine("hello", |project| {
+        // The machine itself where that can be booted.
+        let image = if project.engine == "embedded" { String::new() } else { "busybox:latest".to_owned() };
+        let project = project.with(&[("HELLO_IMAGE", image)]);
         let output = project.run(&["up"]);
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{}", told(&output));

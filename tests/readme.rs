@@ -49,11 +49,26 @@ fn every_block_does_what_it_shows() {
     let text = std::fs::read_to_string(root.join("README.md")).expect("the README");
     let blocks = blocks(&text);
     assert!(blocks.len() >= 3, "the README has lost its blocks");
-    let Some(endpoint) = environment("CONSORT_TEST_DOCKER28") else {
-        assert!(!engines_required(), "CONSORT_TEST_DOCKER28 is required");
-        println!("skipped README on docker28: CONSORT_TEST_DOCKER28 is not set");
-        return;
-    };
+    let mut engines: Vec<(&str, Vec<(String, String)>)> = Vec::new();
+    match environment("CONSORT_TEST_DOCKER28") {
+        Some(endpoint) => engines.push(("docker28", vec![("DOCKER_HOST".into(), endpoint), ("HELLO_IMAGE".into(), "busybox".into())])),
+        None => {
+            assert!(!engines_required(), "CONSORT_TEST_DOCKER28 is required");
+            println!("skipped README on docker28: CONSORT_TEST_DOCKER28 is not set");
+        }
+    }
+    #[cfg(all(feature = "embedded", target_os = "linux"))]
+    let home = support::embedded::Home::new("README");
+    #[cfg(all(feature = "embedded", target_os = "linux"))]
+    engines.extend(home.iter().map(|home| ("embedded", home.variables())));
+    for (engine, variables) in &engines {
+        println!("README on {engine}");
+        run(root, &blocks, variables);
+    }
+}
+
+/// Runs all blocks in an environment of these variables.
+fn run(root: &Path, blocks: &[Vec<Step>], variables: &[(String, String)]) {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_consort"));
     let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", binary.parent().expect("a folder").display());
     for block in blocks {
@@ -75,20 +90,20 @@ fn every_block_does_what_it_shows() {
                 .current_dir(&folder)
                 .env_clear()
                 .env("PATH", &path)
-                .env("DOCKER_HOST", &endpoint)
+                .envs(variables.iter().map(|(k, v)| (k, v)))
                 .stdin(Stdio::null())
                 .output()
                 .expect("a shell");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let printed: Vec<String> = text.lines().map(str::to_owned).collect();
             assert!(output.status.success(), "{command} ended with {}:\n{text}", output.status);
-            assert!(expected.is_empty() || matches(&expected, &printed), "{command} should print\n{}\nand printed\n{text}", expected.join("\n"));
+            assert!(expected.is_empty() || matches(expected, &printed), "{command} should print\n{}\nand printed\n{text}", expected.join("\n"));
             println!("as shown: {command}");
         }
     }
     let _ = Command::new(&binary)
         .args(["-f", "examples/compose/hello/compose.yaml", "down", "-t", "0"])
         .current_dir(root)
-        .env("DOCKER_HOST", &endpoint)
+        .envs(variables.iter().map(|(k, v)| (k, v)))
         .output();
 }

@@ -84,6 +84,12 @@ fn files(service: &Service, project: &Project, own: &KeyPath, put: Put) {
 
 /// What the engine has no way for.
 fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
+    let kinds = ["rootfs:", "docker-archive:", "oci-archive:", "oci:"];
+    if let Some(kind) = kinds.into_iter().find(|kind| service.image.starts_with(kind)).filter(|_| !can.image_files) {
+        let what = if kind == "rootfs:" { "a folder as an image" } else { "an archive as an image" };
+        let fault = Diagnostic::error("engine-cannot", format!("this engine can't take {what}: {}", service.image));
+        put(own.key("image"), fault.help("name an image of a registry, or use the embedded engine: as root, with --engine embedded"));
+    }
     let mut error = |path: KeyPath, what: &str| {
         put(path, Diagnostic::error("engine-cannot", format!("this engine can't do {what}")).help("take it out, or use an engine that can"));
     };

@@ -22,6 +22,8 @@ pub struct Capabilities {
     pub start_interval: bool,
     /// `type: image` mounts.
     pub image_mounts: bool,
+    /// Images that are archives or folders: `docker-archive:`, `oci-archive:`, `oci:`, `rootfs:`.
+    pub image_files: bool,
     /// `volume.subpath`.
     pub volume_subpath: bool,
     /// `networks.*.interface_name`.
@@ -59,6 +61,7 @@ impl Capabilities {
             many_networks_at_create: true,
             start_interval: true,
             image_mounts: true,
+            image_files: true,
             volume_subpath: true,
             interface_name: true,
             gateway_priority: true,

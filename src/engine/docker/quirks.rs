@@ -87,6 +87,7 @@ impl Quirks {
             many_networks_at_create: self.many_networks || docker(Api(1, 44)),
             start_interval: docker(Api(1, 44)),
             image_mounts: docker(Api(1, 48)),
+            image_files: false,
             volume_subpath: docker(Api(1, 45)),
             interface_name: docker(Api(1, 49)),
             gateway_priority: docker(Api(1, 48)),
