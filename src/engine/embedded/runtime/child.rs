@@ -146,9 +146,7 @@ fn try_begin(container: &Container<'_>, streams: Streams, line: &Line) -> Result
     let ready = mounts::open(spec, around)?;
     let cgroups = cgroup_mounts(container)?;
     rootfs::part_from_host()?;
-    let mut layers = vec![container.base.clone()];
-    layers.extend_from_slice(&around.image.layers);
-    rootfs::enter(rootfs::overlay(&layers, around.upper)?, around.upper)?;
+    rootfs::enter(rootfs::overlay(&container.base, &around.image.layers, around.upper)?, around.upper)?;
 
     let root = Root::own().told(|| "the root can't be opened".into())?;
     let taken: Vec<String> = ready.iter().map(|m| m.target.clone()).collect();

@@ -77,8 +77,22 @@ pub fn base_layer(uppers: &Path) -> Result<PathBuf, EngineError> {
     Ok(layer)
 }
 
-/// The image with the container's own layer over it, mounted nowhere yet. `layers` are the lowest first.
-pub fn overlay(layers: &[PathBuf], upper: &Path) -> Result<OwnedFd, EngineError> {
+/// The image with the container's own layer over it, mounted nowhere yet. `layers` are the lowest first, `base` is below
+/// them all ([`base_layer`]).
+///
+/// An image that is a folder (`rootfs:/`) may contain the folder of the container's own layer, and overlayfs takes none
+/// that is within another. Then that layer lies in memory, for as long as the container runs.
+pub fn overlay(base: &Path, layers: &[PathBuf], upper: &Path) -> Result<OwnedFd, EngineError> {
+    let contained = layers.iter().any(|l| upper.starts_with(l) && same_device(l, upper));
+    let base = if contained {
+        let memory = filesystem("tmpfs", "tmpfs", ["mode=0755"], NONE).told(|| "a layer in memory can't be mounted".into())?;
+        let place = rustix::fs::open(upper, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, Mode::empty());
+        place.and_then(|place| attach(&memory, place)).told(|| "a layer in memory can't be mounted".into())?;
+        base_layer(upper)?
+    } else {
+        base.to_owned()
+    };
+    let layers: Vec<PathBuf> = std::iter::once(base).chain(layers.iter().cloned()).collect();
     let (top, work) = (upper.join("upper"), upper.join("work"));
     for folder in [&top, &work] {
         match rustix::fs::mkdir(folder, Mode::from_raw_mode(0o755)) {
@@ -86,7 +100,11 @@ pub fn overlay(layers: &[PathBuf], upper: &Path) -> Result<OwnedFd, EngineError>
             Err(error) => return Err(error).told(|| format!("{} can't be made", folder.display())),
         }
     }
-    stacked(layers, Some((&top, &work)), NONE)
+    stacked(&layers, Some((&top, &work)), NONE)
+}
+
+fn same_device(a: &Path, b: &Path) -> bool {
+    matches!((rustix::fs::stat(a), rustix::fs::stat(b)), (Ok(a), Ok(b)) if a.st_dev == b.st_dev)
 }
 
 /// Layers over each other, the lowest first, read-only unless there is one to write in (`upper` and `work`).
