@@ -4,7 +4,7 @@ use super::images::parse_policy;
 use super::lower;
 use crate::diag::{Diagnostic, KeyPath, Places, Segment};
 use crate::model::{MountType, Project, Service};
-use crate::world::Capabilities;
+use crate::world::{Capabilities, image_path};
 
 /// Faults and warnings of `services`.
 pub(super) fn services(services: &[&Service], project: &Project, capabilities: &Capabilities, places: Places) -> Vec<Diagnostic> {
@@ -84,9 +84,8 @@ fn files(service: &Service, project: &Project, own: &KeyPath, put: Put) {
 
 /// What the engine has no way for.
 fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
-    let kinds = ["rootfs:", "docker-archive:", "oci-archive:", "oci:"];
-    if let Some(kind) = kinds.into_iter().find(|kind| service.image.starts_with(kind)).filter(|_| !can.image_files) {
-        let what = if kind == "rootfs:" { "a folder as an image" } else { "an archive as an image" };
+    if let Some((scheme, _)) = image_path(&service.image).filter(|_| !can.image_files) {
+        let what = if scheme == "rootfs" { "a folder as an image" } else { "an archive as an image" };
         let fault = Diagnostic::error("engine-cannot", format!("this engine can't take {what}: {}", service.image));
         put(own.key("image"), fault.help("name an image of a registry, or use the embedded engine: as root, with --engine embedded"));
     }
