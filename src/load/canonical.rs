@@ -436,6 +436,13 @@ fn host(name: &str, address: &str, origin: &Node) -> Node {
     Node { variables: origin.variables.clone(), ..Node::new(origin.span, Value::String(format!("{name}={address}"))) }
 }
 
+/// Options of a short bind mount: its folder is created.
+pub(super) fn created(span: Span) -> Entry {
+    let mut bind = Mapping::new();
+    bind.push_new(entry("create_host_path", Node::implied(span, Value::Bool(true))));
+    entry("bind", Node::new(span, Value::Map(bind)))
+}
+
 /// A dependency that only wants the other to be started; `restart` is said for implicit ones.
 pub(super) fn dependency(span: Span, restart: Option<bool>) -> Node {
     let mut map = Mapping::new();

@@ -3,6 +3,7 @@
 use super::budget::{Budget, MAX_CHAIN};
 use super::canonical::{Canonical, entry};
 use super::check::Checker;
+use super::drives;
 use super::find::{self, File, absolute};
 use super::interpolate::{self, Variable};
 use super::keys::{Form, INCLUDE_ENTRY, Merge, ROOT, SERVICE, Shape};
@@ -227,6 +228,9 @@ impl<'r> Loader<'r> {
         }
         let mut result = result.unwrap_or_else(|| Node::new(Span::new(SourceId(0), 0, 0), Value::Map(Mapping::new())));
         default_contexts(&mut result);
+        if level.chain.is_empty() {
+            drives::settle(&mut result, &self.sources, &mut self.diagnostics);
+        }
         if let Some(base) = &level.base {
             Paths { base, environment: level.environment, diagnostics: &mut self.diagnostics }.document(&mut result);
         }

@@ -21,6 +21,7 @@ mod canonical;
 mod check;
 mod consistency;
 pub mod dotenv;
+mod drives;
 pub mod explain;
 mod find;
 pub mod interpolate;
