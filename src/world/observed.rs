@@ -209,6 +209,9 @@ pub struct Attachment {
     pub network_id: String,
     /// IPv4 address; empty without.
     pub ipv4: String,
+    /// IPv6 address; empty without, or where the engine doesn't say.
+    #[serde(default)]
+    pub ipv6: String,
 }
 
 /// A network.

@@ -195,7 +195,7 @@ fn mount(m: ListedMount) -> MountPoint {
 fn attachment(network: String, endpoint: ListedEndpoint) -> Attachment {
     // Podman writes the name where the id belongs.
     let network_id = if endpoint.network_id == network { String::new() } else { endpoint.network_id };
-    Attachment { network, network_id, ipv4: endpoint.address }
+    Attachment { network, network_id, ipv4: endpoint.address, ipv6: String::new() }
 }
 
 #[derive(Deserialize)]

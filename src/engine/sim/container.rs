@@ -248,6 +248,7 @@ impl Container {
                     network: e.spec.network.clone(),
                     network_id: networks.get(&e.spec.network).map(|n| n.id.clone()).unwrap_or_default(),
                     ipv4: e.ipv4.clone(),
+                    ipv6: String::new(),
                 })
                 .collect(),
         }

@@ -2,5 +2,6 @@
 //! is sound.
 
 pub mod mount;
+pub mod netlink;
 pub mod pidfd;
 pub mod process;
