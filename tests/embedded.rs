@@ -3,6 +3,8 @@
 
 #[path = "embedded/images.rs"]
 mod images;
+#[path = "embedded/net.rs"]
+mod net;
 #[path = "embedded/runtime.rs"]
 mod runtime;
 mod support;

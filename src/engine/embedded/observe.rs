@@ -160,7 +160,7 @@ fn container(seen: Seen, boot: &str, now: Timestamp, networks: &mut Networks<'_>
     }
     let attachments = match spec.network_mode {
         NetworkMode::Networks if !alive => {
-            let absent = |name: String, id: String| Attachment { network: name, network_id: id, ipv4: String::new() };
+            let absent = |name: String, id: String| Attachment { network: name, network_id: id, ..Attachment::default() };
             spec.networks.into_iter().map(|e| (networks.id(&e.network), e.network)).map(|(id, name)| absent(name, id)).collect()
         }
         _ if alive => kept.networks,

@@ -106,7 +106,7 @@ mod tests {
     use crate::world::{ConfigHash, InstanceKey};
 
     fn spec() -> ContainerSpec {
-        ContainerSpec::new("p-a-1", InstanceKey::default(), "image", ConfigHash::Known(String::new()))
+        ContainerSpec::new("p-a-1", InstanceKey { service: "a".to_owned(), number: 1 }, "image", ConfigHash::Known(String::new()))
     }
 
     const HOST: &str =

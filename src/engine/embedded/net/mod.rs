@@ -258,6 +258,13 @@ impl Net {
         }
     }
 
+    /// Closes everything and takes nothing back: as if the process had been killed. For tests.
+    #[must_use]
+    pub fn abandon(mut self) -> Self {
+        self.work = None;
+        self
+    }
+
     /// Removes what the project has left on the host. When its last container has ended.
     pub fn clear(&mut self) {
         if let Some(work) = &mut self.work {
@@ -623,12 +630,12 @@ impl Work {
         self.names.close(id);
         self.proxy.remove(id);
         let Some(placed) = self.guests.remove(id) else { return };
-        if let Some(netfilter) = self.netfilter.as_ref().filter(|_| !placed.forwards.is_empty()) {
-            if rules::forward(netfilter, &self.table, false, &placed.forwards).is_err() {
-                // One that is gone keeps the others from going.
-                for one in &placed.forwards {
-                    let _ = rules::withdraw(netfilter, &self.table, one);
-                }
+        if let Some(netfilter) = self.netfilter.as_ref()
+            && rules::forward(netfilter, &self.table, false, &placed.forwards).is_err()
+        {
+            // One that is gone keeps the others from going.
+            for one in &placed.forwards {
+                let _ = rules::withdraw(netfilter, &self.table, one);
             }
         }
         for stand in &placed.stands {

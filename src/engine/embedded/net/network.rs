@@ -167,7 +167,8 @@ fn choose(places: &Places, spec: &NetworkSpec, id: &str, netlink: &Netlink) -> R
         .into_iter()
         .flat_map(|n| n.subnets.into_iter().map(move |s| (n.spec.name.clone(), Cidr::around(s.address, s.prefix))))
         .collect();
-    let routes: Vec<Cidr> = link::routes(netlink).map_err(|r| refused("routes can't be listed", &r))?.into_iter().map(|r| r.to).collect();
+    let mut routes: Vec<Cidr> = link::routes(netlink).map_err(|r| refused("routes can't be listed", &r))?.into_iter().map(|r| r.to).collect();
+    routes.extend(Cidr::parse("127.0.0.0/8"));
     let mut subnets: Vec<Subnet> = Vec::new();
     for pool in spec.pools.iter().filter(|p| **p != Default::default()) {
         let subnet = Cidr::parse(&pool.subnet).map_err(wrong)?;
@@ -229,9 +230,7 @@ fn choose(places: &Places, spec: &NetworkSpec, id: &str, netlink: &Netlink) -> R
 
 /// What a bridge carries in its alias, so that it is known to be of these folders.
 fn mark(places: &Places) -> String {
-    let mut mark = format!("consort {}", places.state.display());
-    mark.truncate(mark.floor_char_boundary(250));
-    mark
+    format!("consort {}", rules::digest(&places.state))
 }
 
 /// What the table has to know of a network.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! guard    (prerouting, raw)  nothing of a container's goes to 127.0.0.0/8 of the host
-//! arriving (prerouting, nat)  to an address of the host, and a published port: on to the container
+//! arriving (prerouting, nat)  to an address of the host, and a published port: on to the container; what comes by TCP
+//!                             from a container is left to the proxy
 //! leaving  (output, nat)      the same for the host's own processes
 //! through  (forward)          known connections and published ports pass; containers don't reach other bridges,
 //!                             `internal` ones nothing at all, and nobody reaches them uninvited
@@ -15,6 +16,7 @@ use super::nft::{self, Batch, FAMILY, FROM_LINK, Hook, INET, IPV4, IPV6, PROTOCO
 use crate::engine::embedded::Places;
 use crate::engine::embedded::sys::netlink::{self, Netlink, Refusal};
 use std::net::IpAddr;
+use std::path::Path;
 
 /// Types for those who list sets: `ifname`, `ipv4_addr`, `ipv6_addr`, `inet_proto`, `inet_service`; six bits each.
 const IFNAME: u32 = 41;
@@ -48,10 +50,14 @@ pub fn table(places: &Places) -> String {
     if places.run.as_os_str() == "/run/consort" {
         return "consort".to_owned();
     }
-    // FNV-1a: a few letters that tell folders apart.
-    let hash =
-        places.run.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
-    format!("consort-{hash:016x}")
+    format!("consort-{}", digest(&places.run))
+}
+
+/// A few letters that tell folders apart (FNV-1a).
+pub fn digest(folder: &Path) -> String {
+    let bytes = folder.as_os_str().as_encoded_bytes();
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// A link's name as the kernel compares it.
@@ -152,6 +158,9 @@ pub fn ensure(netlink: &Netlink, table: &str) -> Result<bool, Refusal> {
     let to = |set, inverted| [Step::Meta(TO_LINK, 1), Step::Lookup(set, 1, inverted)];
 
     batch.rule("guard", &[&is4[..], &from(BRIDGES), &is_loopback, &[Step::Drop]].concat());
+    // A container that comes back to its own bridge by the host's address would have to be turned around in the bridge:
+    // the proxy serves connections of all containers.
+    batch.rule("arriving", &[&[Step::Meta(PROTOCOL, 1), Step::Equal(&[6])][..], &from(BRIDGES), &[Step::Accept]].concat());
     for chain in ["arriving", "leaving"] {
         for (i, (is, length)) in [(is4, 4), (is6, 16)].into_iter().enumerate() {
             let family = if i == 0 { IPV4 } else { IPV6 };

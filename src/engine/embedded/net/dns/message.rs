@@ -107,10 +107,10 @@ impl Question {
         if flags >> 11 & 0xf != 0 {
             return Err(Odd::Answer(NOTIMP));
         }
-        Self::question(bytes, id, flags).ok_or(Odd::Answer(FORMERR))
+        Self::single(bytes, id, flags).ok_or(Odd::Answer(FORMERR))
     }
 
-    fn question(bytes: &[u8], id: u16, flags: u16) -> Option<Self> {
+    fn single(bytes: &[u8], id: u16, flags: u16) -> Option<Self> {
         if word(bytes, 4)? != 1 {
             return None;
         }

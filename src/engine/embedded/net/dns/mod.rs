@@ -229,16 +229,16 @@ impl Names {
         };
         let room = if matches!(reply, Reply::Tcp(_)) { usize::from(u16::MAX) } else { question.room() };
         let server = self.servers.get(&id)?;
-        if question.class == 1 || question.class == 255 {
-            if let Some((code, mut data)) = server.know(leases, &question) {
-                // Each question finds another one first.
-                self.turn = self.turn.wrapping_add(1);
-                if !data.is_empty() {
-                    let turn = self.turn % data.len();
-                    data.rotate_left(turn);
-                }
-                return Some(question.answer(code, &data, KEEP, room));
+        if matches!(question.class, 1 | 255)
+            && let Some((code, mut data)) = server.know(leases, &question)
+        {
+            // Each question finds another one first.
+            self.turn = self.turn.wrapping_add(1);
+            if !data.is_empty() {
+                let turn = self.turn % data.len();
+                data.rotate_left(turn);
             }
+            return Some(question.answer(code, &data, KEEP, room));
         }
         let servers = if server.upstream.is_empty() { self.of_host() } else { server.upstream.clone() };
         let outside = self.servers.get(&id)?.outside;
@@ -254,10 +254,10 @@ impl Names {
         let file = "/etc/resolv.conf";
         let Ok(stat) = rustix::fs::stat(file) else { return Vec::new() };
         let version = (stat.st_mtime, stat.st_mtime_nsec, stat.st_ino);
-        if let Some((known, servers)) = &self.host {
-            if *known == version {
-                return servers.clone();
-            }
+        if let Some((known, servers)) = &self.host
+            && *known == version
+        {
+            return servers.clone();
         }
         let mut servers = Resolver::read(&std::fs::read_to_string(file).unwrap_or_default()).servers;
         servers.truncate(3);

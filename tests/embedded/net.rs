@@ -1,0 +1,437 @@
+//! Networks of the embedded engine, looked at from inside: processes in network namespaces of their own stand for
+//! containers. Nothing of what other engines have on the host is touched.
+
+use consort::engine::embedded::Places;
+use consort::engine::embedded::net::{self, Guest, Net};
+use consort::engine::embedded::record::NetworkRecord;
+use consort::world::{Attachment, EndpointSpec, EngineError, ErrorKind, IpamPoolSpec, NetworkSpec, PortSpec, PublishedPort};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::{Child, Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// Folders, a `Net`, networks and processes; all gone at the end.
+struct World {
+    places: Places,
+    net: Net,
+    networks: Vec<String>,
+    _folder: TempDir,
+}
+
+/// A process in a network namespace of its own.
+struct Inmate {
+    id: String,
+    names: Vec<String>,
+    dns: Vec<String>,
+    child: Child,
+    pidfd: OwnedFd,
+}
+
+/// Whether this machine lets us; says so if not.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn may_run() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    #[expect(clippy::disallowed_methods, reason = "tests are told by the environment")]
+    let required = std::env::var("CONSORT_TEST_ENGINES").is_ok_and(|v| v == "required");
+    assert!(!required, "networks need root");
+    eprintln!("skipped: networks need root");
+    false
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places { state: folder.path().join("state"), run: folder.path().join("run") };
+        let net = Net::new(&places, "p").unwrap();
+        Self { places, net, networks: Vec::new(), _folder: folder }
+    }
+
+    fn network(&mut self, name: &str) -> NetworkRecord {
+        self.network_with(&NetworkSpec { name: name.to_owned(), ..NetworkSpec::default() })
+    }
+
+    fn network_with(&mut self, spec: &NetworkSpec) -> NetworkRecord {
+        let network = net::create(&self.places, spec).unwrap();
+        self.networks.push(spec.name.clone());
+        network
+    }
+
+    fn attach(&mut self, inmate: &Inmate, endpoints: &[EndpointSpec], ports: &[PortSpec]) -> (Vec<Attachment>, Vec<PublishedPort>) {
+        self.try_attach(inmate, endpoints, ports).unwrap()
+    }
+
+    fn try_attach(
+        &mut self,
+        inmate: &Inmate,
+        endpoints: &[EndpointSpec],
+        ports: &[PortSpec],
+    ) -> Result<(Vec<Attachment>, Vec<PublishedPort>), EngineError> {
+        self.net.attach(&inmate.guest(), endpoints, ports)
+    }
+
+    /// Runs a command beside the server's work until it ends.
+    fn run(&mut self, command: &mut Command) -> Output {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.until(move || child.wait_with_output().unwrap())
+    }
+
+    /// Does something in another thread while the name servers and proxies work.
+    fn until<T: Send + 'static>(&mut self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, end) = rustix::pipe::pipe().unwrap();
+        let job = std::thread::spawn(move || {
+            let value = job();
+            drop(end);
+            value
+        });
+        loop {
+            let descriptor = self.net.descriptor().map(|d| d.try_clone_to_owned().unwrap());
+            let mut watched = vec![PollFd::new(&done, PollFlags::IN)];
+            watched.extend(descriptor.as_ref().map(|d| PollFd::new(d, PollFlags::IN)));
+            poll(&mut watched, None).unwrap();
+            if !watched[0].revents().is_empty() {
+                return job.join().unwrap();
+            }
+            self.net.turn();
+        }
+    }
+
+    /// What a command in the namespace says, on both streams.
+    fn inside(&mut self, inmate: &Inmate, script: &str) -> String {
+        let output = self.run(&mut inmate.command(script));
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// Addresses that a name has for an inmate, sorted.
+    fn lookup(&mut self, inmate: &Inmate, name: &str, kind: &str) -> Vec<String> {
+        let said = self.inside(inmate, &format!("busybox nslookup -type={kind} {name} 127.0.0.11"));
+        let mut found: Vec<String> = said.lines().skip(2).filter_map(|l| l.strip_prefix("Address: ").map(str::to_owned)).collect();
+        if found.is_empty() && said.contains("can't find") {
+            found.push(said.rsplit(' ').next().unwrap_or_default().trim().to_owned());
+        }
+        found.sort();
+        found
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.net.clear();
+        let places = self.places.clone();
+        let left: Vec<_> = self.networks.drain(..).filter_map(|n| net::remove(&places, &n, None).err()).collect();
+        let _ = net::sweep(&places);
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
+
+impl Inmate {
+    fn new(id: &str, names: &[&str]) -> Self {
+        let mut child =
+            Command::new("unshare").args(["-n", "sh", "-c", "echo; exec sleep 600"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let id = format!("{id}{}", "0".repeat(64 - id.len()));
+        Self { id, names: names.iter().map(|n| (*n).to_owned()).collect(), dns: Vec::new(), child, pidfd }
+    }
+
+    fn guest(&self) -> Guest<'_> {
+        Guest { id: &self.id, names: &self.names, pidfd: self.pidfd.as_fd(), pid: self.child.id().cast_signed(), dns: &self.dns }
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "nsenter", "-n", "-t", &self.child.id().to_string(), "sh", "-c", script]);
+        command
+    }
+
+    /// A server that says `text` to whoever connects, by TCP.
+    fn serve(&self, port: u16, text: &str) -> Served {
+        let script = format!("echo ready; exec busybox nc -ll -p {port} -e sh -c 'read line; echo {text}'");
+        let mut child = self.command(&script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        // It has said so before it listens; until then connections are refused.
+        let listens = |pid: u32| {
+            let table = format!("{}{}", read(&format!("/proc/{pid}/net/tcp")), read(&format!("/proc/{pid}/net/tcp6")));
+            table.lines().any(|l| l.contains(&format!(":{port:04X} ")) && l.contains(" 0A "))
+        };
+        while !listens(self.child.id()) {
+            assert!(child.try_wait().unwrap().is_none(), "the server doesn't start");
+            std::thread::yield_now();
+        }
+        Served(child)
+    }
+}
+
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Inmate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn on(network: &str) -> EndpointSpec {
+    EndpointSpec { network: network.to_owned(), ..EndpointSpec::default() }
+}
+
+fn port(target: u16, published: &str, protocol: &str) -> PortSpec {
+    PortSpec { target, protocol: protocol.to_owned(), host_ip: String::new(), published: published.to_owned() }
+}
+
+/// What somebody at this address says.
+fn hear(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, std::time::Duration::from_secs(3))?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(3)))?;
+    let _ = stream.write_all(b"\n");
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+#[test]
+fn a_container_gets_an_address_a_route_and_names() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let network = world.network("plain");
+    let (a, b) = (Inmate::new("aaaaaaaaaaaa", &["p-a-1", "a"]), Inmate::new("bbbbbbbbbbbb", &["p-b-1", "b"]));
+    let (of_a, _) = world.attach(&a, &[on("plain")], &[]);
+    let (of_b, _) = world.attach(&b, &[EndpointSpec { aliases: vec!["Other".to_owned()], ..on("plain") }], &[]);
+    let gateway = network.subnets[0].gateway.to_string();
+
+    let links = world.inside(&a, "ip -o -4 addr; ip route; ip -6 -o addr");
+    assert!(links.contains("eth0") && links.contains(&of_a[0].ipv4), "{links}");
+    assert!(links.contains(&format!("default via {gateway} dev eth0")), "{links}");
+    assert!(links.contains("::1/128") && !links.contains("fe80"), "{links}");
+    assert_eq!(world.net.host_gateway(&a.id).unwrap().to_string(), gateway);
+
+    let reached = world.inside(&a, &format!("busybox ping -c1 -W2 {} && busybox ping -c1 -W2 {gateway}", of_b[0].ipv4));
+    assert_eq!(reached.matches(" 0% packet loss").count(), 2, "{reached}");
+
+    for name in ["b", "B", "p-b-1", "other", "OTHER.plain", "b.plain", "bbbbbbbbbbbb"] {
+        assert_eq!(world.lookup(&a, name, "a"), std::slice::from_ref(&of_b[0].ipv4), "{name}");
+    }
+    // Known, but without such an address: no error, so that nobody goes on searching.
+    let said = world.inside(&a, "busybox nslookup -type=aaaa b 127.0.0.11");
+    assert!(!said.contains("can't find") && !said.contains("Address: "), "{said}");
+    let backwards = world.inside(&a, &format!("busybox nslookup -type=ptr {} 127.0.0.11", reversed(&of_b[0].ipv4)));
+    assert!(backwards.contains("name = p-b-1.plain"), "{backwards}");
+    world.net.detach(&b.id);
+    assert_ne!(world.lookup(&a, "b", "a"), std::slice::from_ref(&of_b[0].ipv4));
+}
+
+fn reversed(address: &str) -> String {
+    let mut parts: Vec<&str> = address.split('.').collect();
+    parts.reverse();
+    format!("{}.in-addr.arpa", parts.join("."))
+}
+
+#[test]
+fn published_ports_are_reached_from_everywhere() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    world.network("one");
+    world.network("two");
+    let (a, b, c) = (Inmate::new("a1", &["a"]), Inmate::new("b1", &["b"]), Inmate::new("c1", &["c"]));
+    let (_, ports) = world.attach(&a, &[on("one")], &[port(80, "", "tcp")]);
+    world.attach(&b, &[on("one")], &[]);
+    world.attach(&c, &[on("two")], &[]);
+    let _server = a.serve(80, "hello");
+    let published = ports[0].host_port;
+    assert!(ports.iter().any(|p| p.host_ip == "::" && p.host_port == published), "{ports:?}");
+    let host = first_address();
+    for address in [format!("127.0.0.1:{published}"), format!("[::1]:{published}"), format!("{host}:{published}")] {
+        let to: SocketAddr = address.parse().unwrap();
+        let heard = world.until(move || hear(to));
+        assert_eq!(heard.unwrap_or_else(|e| panic!("{address}: {e}")), "hello");
+    }
+    for (who, inmate) in [("itself", &a), ("a neighbour", &b), ("another network", &c)] {
+        let said = world.inside(inmate, &format!("echo | busybox nc -w 3 {host} {published}"));
+        assert_eq!(said.trim(), "hello", "{who}");
+    }
+    // A taken port is said to be so, and by whom it isn't: nothing is left of the attempt.
+    let taken = world.try_attach(&Inmate::new("d1", &["d"]), &[on("one")], &[port(80, &published.to_string(), "tcp")]).unwrap_err();
+    assert_eq!(taken.kind, ErrorKind::PortTaken);
+    assert!(taken.what.contains(&format!("0.0.0.0:{published}")), "{taken}");
+    world.net.detach(&a.id);
+    let to: SocketAddr = format!("127.0.0.1:{published}").parse().unwrap();
+    assert_eq!(world.until(move || hear(to)).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+/// An address of this machine that isn't loopback.
+fn first_address() -> String {
+    let output = Command::new("hostname").arg("-I").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().find(|a| a.contains('.')).expect("an address").to_owned()
+}
+
+#[test]
+fn networks_are_apart_and_internal_ones_closed() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    world.network("one");
+    world.network("two");
+    world.network_with(&NetworkSpec { name: "closed".to_owned(), internal: true, ..NetworkSpec::default() });
+    let (a, b) = (Inmate::new("a2", &["a"]), Inmate::new("b2", &["b"]));
+    let (c, d) = (Inmate::new("c2", &["c"]), Inmate::new("d2", &["d"]));
+    let (of_a, _) = world.attach(&a, &[on("one")], &[]);
+    world.attach(&b, &[on("two")], &[]);
+    let (of_c, _) = world.attach(&c, &[on("closed")], &[]);
+    world.attach(&d, &[on("closed")], &[]);
+    let blocked = |said: &str| said.contains("100% packet loss") || said.contains("unreachable");
+    let said = world.inside(&b, &format!("busybox ping -c1 -W1 {}", of_a[0].ipv4));
+    assert!(blocked(&said), "{said}");
+    // Even one who makes himself a route gets nowhere.
+    let host = first_address();
+    let said = world.inside(&c, &format!("ip route; ip route add default via {}; busybox ping -c1 -W1 {}", gateway_of(&of_c[0].ipv4), of_a[0].ipv4));
+    assert!(!said.contains("default") && blocked(&said), "{said}");
+    let said = world.inside(&a, &format!("busybox ping -c1 -W1 {}", of_c[0].ipv4));
+    assert!(blocked(&said), "{said}");
+    let said =
+        world.inside(&d, &format!("busybox ping -c1 -W2 {}; busybox nslookup c 127.0.0.11; busybox nslookup example.org 127.0.0.11", of_c[0].ipv4));
+    assert!(said.contains(" 0% packet loss") && said.contains(&format!("Address: {}", of_c[0].ipv4)), "{said}");
+    assert!(said.contains("SERVFAIL"), "an internal network asks nobody outside: {said}");
+    // The way out is open for others.
+    let said = world.inside(&a, &format!("busybox ping -c1 -W2 {host}"));
+    assert!(said.contains(" 0% packet loss"), "{said}");
+}
+
+fn gateway_of(address: &str) -> String {
+    let mut parts: Vec<&str> = address.split('.').collect();
+    parts[3] = "1";
+    parts.join(".")
+}
+
+#[test]
+fn several_networks_fixed_addresses_and_names_of_interfaces() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let pool = |subnet: &str| vec![IpamPoolSpec { subnet: subnet.to_owned(), ..IpamPoolSpec::default() }];
+    world.network_with(&NetworkSpec { name: "front".to_owned(), pools: pool("10.213.77.0/24"), ..NetworkSpec::default() });
+    world.network_with(&NetworkSpec { name: "back".to_owned(), ipv6: Some(true), ..NetworkSpec::default() });
+    world.network("late");
+    let a = Inmate::new("a3", &["a"]);
+    let front = EndpointSpec {
+        ipv4: "10.213.77.9".to_owned(),
+        mac_address: "02:00:00:00:00:09".to_owned(),
+        link_local: vec!["169.254.7.7".to_owned()],
+        ..on("front")
+    };
+    let back = EndpointSpec { gateway_priority: 1, interface_name: "inner0".to_owned(), ..on("back") };
+    let (attachments, _) = world.attach(&a, &[front, back], &[]);
+    assert_eq!(attachments[0].ipv4, "10.213.77.9");
+    let said = world.inside(&a, "ip -o addr; ip -o link; ip route; ip -6 route");
+    for part in ["10.213.77.9/24", "169.254.7.7/16", "02:00:00:00:00:09", "inner0", &attachments[1].ipv4, &attachments[1].ipv6] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!attachments[1].ipv6.is_empty());
+    assert_eq!(said.lines().filter(|l| l.starts_with("default")).filter(|l| l.contains("dev inner0")).count(), 2, "{said}");
+    assert_eq!(said.lines().filter(|l| l.starts_with("default")).count(), 2, "{said}");
+
+    let late = world.net.connect(&a.guest(), &EndpointSpec { gateway_priority: 5, ..on("late") }).unwrap();
+    let said = world.inside(&a, "ip -o addr; ip route");
+    assert!(said.contains(&late.ipv4) && said.contains("default via") && said.contains("dev eth1"), "{said}");
+    let b = Inmate::new("b3", &["b"]);
+    world.attach(&b, &[on("late")], &[]);
+    assert_eq!(world.lookup(&b, "a", "a"), std::slice::from_ref(&late.ipv4));
+    assert_eq!(world.lookup(&a, "b", "a").len(), 1);
+    world.net.disconnect(&a.guest(), "late").unwrap();
+    let said = world.inside(&a, "ip -o addr; ip route");
+    assert!(!said.contains(&late.ipv4) && said.contains("dev inner0"), "{said}");
+    assert_eq!(world.net.disconnect(&a.guest(), "late").unwrap_err().kind, ErrorKind::NotFound);
+    let in_use = net::remove(&world.places, "front", None).unwrap_err();
+    assert!(in_use.what.contains("container a is connected"), "{in_use}");
+}
+
+#[test]
+fn nothing_is_left_of_networks_and_of_those_who_crashed() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let network = world.network("net");
+    let a = Inmate::new("a4", &["a"]);
+    let (attachments, ports) = world.attach(&a, &[on("net")], &[port(80, "", "tcp"), port(53, "", "udp")]);
+    let server = a.serve(80, "still here");
+    // The supervisor is killed: what it held open is closed, what it made stays.
+    let places = world.places.clone();
+    let crashed = std::mem::replace(&mut world.net, Net::new(&places, "p").unwrap());
+    drop(crashed.abandon());
+    world.net.adopt(&a.guest(), &[on("net")], &ports).unwrap();
+    assert_eq!(world.net.notes(), Vec::<String>::new());
+    let to: SocketAddr = format!("127.0.0.1:{}", ports[0].host_port).parse().unwrap();
+    assert_eq!(world.until(move || hear(to)).unwrap(), "still here");
+    assert_eq!(world.lookup(&a, "a", "a"), std::slice::from_ref(&attachments[0].ipv4));
+    drop(server);
+    // Now all die at once, and the record is lost too.
+    let crashed = std::mem::replace(&mut world.net, Net::new(&places, "p").unwrap());
+    drop(crashed.abandon());
+    drop(a);
+    net::sweep(&places).unwrap();
+    assert!(std::path::Path::new(&format!("/sys/class/net/{}", network.bridge)).exists(), "a network with a record stays");
+    assert_eq!(std::fs::read_dir(places.leases(&network.id)).unwrap().flatten().filter(|e| e.file_name() != "lock").count(), 0);
+    std::fs::remove_file(places.networks().join("net.json")).unwrap();
+    net::sweep(&places).unwrap();
+    assert!(!std::path::Path::new(&format!("/sys/class/net/{}", network.bridge)).exists());
+    assert!(!places.leases(&network.id).exists());
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused_in_words() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    let spec = |name: &str| NetworkSpec { name: name.to_owned(), ..NetworkSpec::default() };
+    let said = |spec: &NetworkSpec| net::create(&world.places, spec).unwrap_err().what;
+    assert!(said(&NetworkSpec { driver: "macvlan".to_owned(), ..spec("m") }).contains("wants driver macvlan"));
+    assert!(said(&spec("host")).contains("always there"));
+    assert!(said(&spec("../x")).contains("can't be the name"));
+    let option = |key: &str, value: &str| NetworkSpec { driver_options: BTreeMap::from([(key.to_owned(), value.to_owned())]), ..spec("o") };
+    assert!(said(&option("com.docker.network.driver.mtu", "big")).contains("a number from 68"));
+    assert!(said(&option("com.docker.network.bridge.name", "much-too-long-a-name")).contains("at most 15"));
+    assert!(said(&option("parent", "eth0")).contains("isn't known: parent"));
+    let pool = |subnet: &str, range: &str, gateway: &str| NetworkSpec {
+        pools: vec![IpamPoolSpec { subnet: subnet.to_owned(), ip_range: range.to_owned(), gateway: gateway.to_owned(), ..IpamPoolSpec::default() }],
+        ..spec("q")
+    };
+    assert!(said(&pool("10.1.2.3/24", "", "")).contains("it should be 10.1.2.0/24"));
+    assert!(said(&pool("10.214.0.0/24", "10.215.0.0/25", "")).contains("not within subnet"));
+    assert!(said(&pool("10.214.0.0/24", "", "10.215.0.1")).contains("no address in subnet"));
+    assert!(said(&pool("127.0.0.0/8", "", "")).contains("overlaps"));
+    world.network("there");
+    let there = net::create(&world.places, &spec("there")).unwrap_err();
+    assert_eq!(there.kind, ErrorKind::Conflict);
+    let a = Inmate::new("a5", &["a"]);
+    assert_eq!(world.try_attach(&a, &[on("absent")], &[]).unwrap_err().kind, ErrorKind::NotFound);
+    let twice = world.try_attach(&a, &[on("there"), on("there")], &[]).unwrap_err();
+    assert!(twice.what.contains("already"), "{twice}");
+    assert!(!net::remove(&world.places, "absent", None).unwrap());
+    assert!(!net::remove(&world.places, "there", Some("another")).unwrap());
+}
