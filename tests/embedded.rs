@@ -7,4 +7,6 @@ mod images;
 mod net;
 #[path = "embedded/runtime.rs"]
 mod runtime;
+#[path = "embedded/supervisor.rs"]
+mod supervisor;
 mod support;

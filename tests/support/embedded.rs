@@ -1,5 +1,7 @@
 //! Folders of one's own for the embedded engine, and what is left on the machine when they are given back.
 
+use consort::engine::embedded::record::ContainerState;
+
 use super::{all_environment, engines_required, environment, say};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,9 +29,33 @@ impl Home {
             say(&format!("{what}: embedded skipped: {why}"));
             return None;
         }
+        Some(Self::make())
+    }
+
+    /// The same without a need for images. None without root.
+    pub fn bare(what: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            assert!(!engines_required(), "the embedded engine is required, but it needs root");
+            say(&format!("{what}: embedded skipped: it needs root"));
+            return None;
+        }
+        Some(Self::make())
+    }
+
+    fn make() -> Self {
         let folder = tempfile::Builder::new().prefix("consort-test-").tempdir_in("/var/tmp").unwrap();
         let (state, run) = (folder.path().join("state"), folder.path().join("run"));
-        Some(Self { folder: Some(folder), state, run })
+        Self { folder: Some(folder), state, run }
+    }
+
+    /// What survives a reboot.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// What doesn't.
+    pub fn run(&self) -> &Path {
+        &self.run
     }
 
     /// The variables that lead there.
@@ -74,10 +100,35 @@ impl Drop for Home {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
+        for entry in std::fs::read_dir(self.state.join("containers")).into_iter().flatten().flatten() {
+            let text = std::fs::read(entry.path().join("state.json")).unwrap_or_default();
+            let pid = serde_json::from_slice::<ContainerState>(&text).ok().and_then(|s| rustix::process::Pid::from_raw(s.pid));
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
         if let Some(folder) = self.folder.take()
             && environment("CONSORT_TEST_KEEP").is_some()
         {
             say(&format!("kept: {}", folder.keep().display()));
         }
+    }
+}
+
+/// Memory mounted on a folder, until this is dropped.
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// With options of tmpfs.
+    pub fn memory(folder: &Path, options: &str) -> Self {
+        let options = std::ffi::CString::new(options).unwrap();
+        rustix::mount::mount("tmpfs", folder, "tmpfs", rustix::mount::MountFlags::empty(), options.as_c_str()).unwrap();
+        Self(folder.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
     }
 }

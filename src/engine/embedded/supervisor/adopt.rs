@@ -42,21 +42,27 @@ pub fn is_alive(state: &ContainerState, boot: &str) -> bool {
 }
 
 /// How a process has ended that may be somebody else's child.
-pub fn end_of(process: impl AsFd + Copy, pid: i32) -> End {
+pub fn end_of(process: impl AsFd + Copy, pid: i32, start: u64) -> End {
     match super::exit::end_of(process) {
         End::Unknown => {}
         known => return known,
     }
-    // As long as nobody has let it go, its code stands there; after that the kernel still tells who holds a descriptor.
-    let code = |status: i32| End::Code(if status & 0x7f == 0 { i64::from(status >> 8 & 0xff) } else { 128 + i64::from(status & 0x7f) });
+    // When its parent has let it go, the kernel tells those who hold a descriptor.
     if let Some(status) = pidfd::exit_status(process) {
-        return code(status);
+        return End::Code(code(status));
     }
-    match stat(pid) {
-        Some(fields) if fields.first().is_some_and(|s| s == "Z") => fields.get(49).and_then(|s| s.parse().ok()).map_or(End::NotYet, code),
-        Some(_) => End::NotYet,
-        None => End::Unknown,
-    }
+    if begun(pid) == Some(start) { End::NotYet } else { End::Unknown }
+}
+
+/// How a process has ended that nobody lets go: it stands among the processes, with its code.
+pub fn end_of_zombie(pid: i32) -> Option<i64> {
+    let fields = stat(pid).filter(|f| f.first().is_some_and(|s| s == "Z"))?;
+    fields.get(49)?.parse().ok().map(code)
+}
+
+/// The exit code in what wait(2) tells: 128 + n for signal n.
+fn code(status: i32) -> i64 {
+    if status & 0x7f == 0 { i64::from(status >> 8 & 0xff) } else { 128 + i64::from(status & 0x7f) }
 }
 
 impl Supervisor {
@@ -84,8 +90,10 @@ impl Supervisor {
             let state = record::read::<ContainerState>(&folder.join("state.json"))?.unwrap_or_default();
             self.containers.insert(id.clone(), Container::new(record, state));
         }
-        let ids: Vec<String> = self.containers.keys().cloned().collect();
-        for id in &ids {
+        // In the order in which they were made: what others depend on was made before them.
+        let mut ids: Vec<_> = self.containers.values().map(|c| (c.record.created, c.record.id.clone())).collect();
+        ids.sort();
+        for (_, id) in &ids {
             self.adopt_one(id);
         }
         Ok(())
@@ -159,6 +167,7 @@ impl Supervisor {
         let oom = self.watch_memory(id, &cgroup);
         // What was in the pipes before they were watched.
         for capture in &captures {
+            capture.settle(&mut self.bench, &log);
             self.bench.pump(capture, &mut log, self.clock.now(), false);
         }
         for capture in &captures {
@@ -205,6 +214,7 @@ impl Supervisor {
             }
             let Ok((descriptor, _)) = fifo(&path) else { continue };
             for capture in self.watch(id, vec![(descriptor, stream)]) {
+                capture.settle(&mut self.bench, &log);
                 self.bench.pump(&capture, &mut log, self.clock.now(), true);
                 self.poll.remove(capture.token, &capture.descriptor);
             }

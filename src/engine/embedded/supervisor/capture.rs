@@ -3,6 +3,9 @@
 //! Nothing is taken out of a pipe before it is in the log: what is there is looked at (`tee`), its whole lines are
 //! written, and then so much is taken. The beginning of a line stays in the pipe until the rest of it comes. So a
 //! supervisor that is killed loses nothing, and the next one finds what this one had not written.
+//!
+//! One that is killed between the two steps leaves a mark beside the pipe, which says how much it had written and not
+//! taken, so that nothing is there twice either.
 
 use super::log::{LONGEST, LogWriter, encode};
 use super::wait::Token;
@@ -11,7 +14,9 @@ use crate::world::Stream;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Bytes that are moved at once.
@@ -39,8 +44,56 @@ pub struct Capture {
     pub token: Token,
     /// What it is.
     pub stream: Stream,
-    /// A terminal can't be looked at without taking.
-    pub terminal: bool,
+    /// Where it is noted what was written and not taken yet. None for a terminal, which can't be looked at without taking.
+    pub mark: Option<Mark>,
+}
+
+impl Capture {
+    /// Takes what a supervisor that was killed had written and not taken.
+    pub fn settle(&self, bench: &mut Bench, log: &LogWriter) {
+        let Some((place, length)) = self.mark.as_ref().and_then(Mark::read) else { return };
+        let mut written = log.text_since(place, self.stream);
+        written.truncate(length);
+        bench.block.resize(BLOCK, 0);
+        let here = bench.look(self).unwrap_or(0);
+        if !written.is_empty() && bench.block.get(..here).is_some_and(|text| text.starts_with(&written)) {
+            bench.discard(self, written.len());
+        }
+        self.note(0, 0);
+    }
+
+    fn note(&self, place: u64, length: usize) {
+        if let Some(Mark(file)) = &self.mark {
+            let mut bytes = [0; 16];
+            let (front, back) = bytes.split_at_mut(8);
+            front.copy_from_slice(&place.to_le_bytes());
+            back.copy_from_slice(&(length as u64).to_le_bytes());
+            // Without room for it, all that is lost is the certainty about this one moment.
+            let _ = file.write_all_at(&bytes, 0);
+        }
+    }
+}
+
+/// The file of a mark: a place in the log and a number of bytes; the number is 0 when everything is settled.
+#[derive(Debug)]
+pub struct Mark(File);
+
+impl Mark {
+    /// Opens it, made if it isn't there.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        Ok(Self(File::options().read(true).write(true).create(true).truncate(false).open(path)?))
+    }
+
+    fn read(&self) -> Option<(u64, usize)> {
+        let mut bytes = [0; 16];
+        self.0.read_exact_at(&mut bytes, 0).ok()?;
+        let (front, back) = bytes.split_at(8);
+        let length = usize::try_from(u64::from_le_bytes(back.try_into().ok()?)).ok()?;
+        (length > 0).then_some((u64::from_le_bytes(front.try_into().ok()?), length))
+    }
 }
 
 /// Opens the FIFO at `path`, made if it isn't there: once to read from, and once for the container. Both are open for
@@ -94,11 +147,11 @@ impl Bench {
                 break Pumped::More;
             }
             turns += 1;
-            let Some(length) = (if capture.terminal { self.take(capture, BLOCK) } else { self.look(capture) }) else { break Pumped::Idle };
+            let Some(length) = (if capture.mark.is_none() { self.take(capture, BLOCK) } else { self.look(capture) }) else { break Pumped::Idle };
             self.records.clear();
             let time = log.time(now);
             let text = self.block.get(..length).unwrap_or_default();
-            let mut done = encode(&mut self.records, time, capture.stream, text, end || capture.terminal);
+            let mut done = encode(&mut self.records, time, capture.stream, text, end || capture.mark.is_none());
             if done == 0 && length < LONGEST && rustix::io::ioctl_fionread(&capture.descriptor).is_ok_and(|n| n > length as u64) {
                 // Crumbs that fill the pipe before they make a line.
                 done = encode(&mut self.records, time, capture.stream, text, true);
@@ -106,11 +159,15 @@ impl Bench {
             if done == 0 {
                 break Pumped::Idle;
             }
+            if capture.mark.is_some() {
+                capture.note(log.place_for(self.records.len()), done);
+            }
             if let Err(error) = log.append(&self.records) {
                 lost = lost.or(Some(error));
             }
-            if !capture.terminal {
+            if capture.mark.is_some() {
                 self.discard(capture, done);
+                capture.note(0, 0);
             }
         };
         (pumped, lost)
@@ -220,6 +277,32 @@ mod tests {
         stage.pump(true);
         assert_eq!(stage.text(), [(true, b"one".to_vec()), (true, b"two".to_vec()), (false, b"thr".to_vec())]);
         assert_eq!(rustix::io::ioctl_fionread(&stage.capture.descriptor).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_written_and_not_taken_is_not_written_again() {
+        for taken in [false, true] {
+            let mut stage = Stage::new();
+            stage.print(b"one\n");
+            stage.pump(false);
+            stage.print(b"two\nthree\nfour");
+            // Killed after the log was written, before the mark was settled.
+            let mut records = Vec::new();
+            assert_eq!(encode(&mut records, Timestamp(6), Stream::Stdout, b"two\nthree\nfour", false), 10);
+            stage.capture.note(stage.log.place_for(records.len()), 10);
+            stage.log.append(&records).unwrap();
+            if taken {
+                stage.bench.block.resize(BLOCK, 0);
+                stage.bench.discard(&stage.capture, 10);
+            }
+            stage.log = LogWriter::open(&stage.folder.path().join("log"), LogOptions::of(None).unwrap()).unwrap();
+            stage.capture.settle(&mut stage.bench, &stage.log);
+            stage.print(b"\n");
+            stage.pump(false);
+            let text: Vec<_> = stage.text().into_iter().map(|(_, t)| String::from_utf8(t).unwrap()).collect();
+            assert_eq!(text, ["one", "two", "three", "four"], "taken: {taken}");
+            assert_eq!(stage.capture.mark.as_ref().and_then(Mark::read), None);
+        }
     }
 
     #[test]

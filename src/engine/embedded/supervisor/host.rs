@@ -3,6 +3,7 @@
 use super::super::Places;
 use super::super::part::PART;
 use super::super::record::failed;
+use super::launch::Program;
 use super::turn::{Ending, Supervisor};
 use super::wire::{self, Door, Hello, Readiness};
 use crate::world::EngineError;
@@ -39,6 +40,7 @@ fn supervise(places: &Places, project: &str) -> Result<(), EngineError> {
     let cant = |e: std::io::Error| failed("the supervisor of the project can't be started", &e);
     // Of its own: a signal to whoever has started it is none of ours. One that leads a session already stays so.
     let _ = rustix::process::setsid();
+    let _ = rustix::thread::set_name(c"consort");
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     super::super::sys::process::close_on_exec(3).map_err(cant)?;
@@ -61,7 +63,8 @@ fn supervise(places: &Places, project: &str) -> Result<(), EngineError> {
             let _ = std::fs::remove_file(folder.join("socket"));
             // Containers stay children of this process, whatever program it runs; the lock is taken anew at once.
             let arguments = [PART.as_ref(), "supervisor".as_ref(), places.state.as_os_str(), places.run.as_os_str(), project.as_ref()];
-            let error = Command::new(program).args(arguments).exec();
+            let program = Program::of(&program);
+            let error = Command::new(&program.path).arg0("consort").args(arguments).exec();
             return Err(cant(error));
         }
     }

@@ -2,14 +2,89 @@
 
 use super::super::Places;
 use super::super::part::PART;
+use super::super::sys::mount::{Change, change};
 use super::wire::{Lines, Readiness};
 use crate::world::{EngineError, ErrorKind};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, flock};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// A program, on a mount of its own that can't be written to.
+///
+/// Processes of containers begin as copies of ours, and `/proc/self/exe` leads them to our program: were it writable, root
+/// in a container could put another one in its place (CVE-2019-5736).
+#[derive(Debug)]
+pub struct Program {
+    _mount: Option<OwnedFd>,
+    /// What to execute, as long as this value lives.
+    pub path: PathBuf,
+}
+
+impl Program {
+    /// The program at `path`; as it is, where the kernel has no such mounts (before Linux 5.12).
+    pub fn of(path: &Path) -> Self {
+        let mount = || -> std::io::Result<OwnedFd> {
+            let tree = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+            change(&tree, Change::set(MountAttrFlags::MOUNT_ATTR_RDONLY), false)?;
+            Ok(tree)
+        };
+        match mount() {
+            Ok(mount) => Self { path: format!("/proc/self/fd/{}", mount.as_raw_fd()).into(), _mount: Some(mount) },
+            Err(_) => Self { path: path.to_owned(), _mount: None },
+        }
+    }
+}
+
+/// Starts the supervisors of all projects that have containers: those that should run are started again by their restart
+/// policies. For the time after a boot. The others end at once. Returns who could not be started.
+pub fn launch_all(places: &Places, program: &Path) -> Vec<(String, EngineError)> {
+    let mut projects: Vec<String> = std::fs::read_dir(places.state.join("projects"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|e| std::fs::read_dir(e.path()).is_ok_and(|mut members| members.next().is_some()))
+        .filter_map(|e| e.file_name().into_string().ok())
+        .map(|name| if name == "@none" { String::new() } else { name })
+        .collect();
+    projects.sort();
+    let start = |project: String| {
+        let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(places.project(&project));
+        let started =
+            folder.map_err(|e| super::super::record::failed("its folder can't be made", &e)).and_then(|()| launch(places, &project, program));
+        started.err().map(|error| (project, error))
+    };
+    projects.into_iter().filter_map(start).collect()
+}
+
+/// A unit for systemd that runs `PROGRAM system boot` when the machine has started.
+pub fn unit(program: &Path, places: &Places) -> String {
+    let (program, state, run) = (program.display(), places.state.display(), places.run.display());
+    format!(
+        "[Unit]\n\
+         Description=Containers of Consort\n\
+         Wants=network-online.target\n\
+         After=network-online.target local-fs.target\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         Environment=CONSORT_STATE_DIR={state} CONSORT_RUN_DIR={run}\n\
+         ExecStart={program} system boot\n\
+         # Supervisors stay in the group of this unit; they and their containers outlive its stop.\n\
+         KillMode=none\n\
+         SendSIGKILL=no\n\
+         Delegate=yes\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n"
+    )
+}
 
 /// Starts the supervisor of a project and returns when it listens. Whoever calls this for the same project at the same
 /// time gets the same supervisor. Its folder must be there. Blocks for some milliseconds.
@@ -27,7 +102,9 @@ pub fn launch(places: &Places, project: &str, program: &Path) -> Result<(), Engi
     // What it says when it breaks, for whoever looks into it.
     let stderr = File::options().append(true).create(true).mode(0o600).open(folder.join("stderr"));
     let stderr = stderr.map_or_else(|_| Stdio::null(), Stdio::from);
-    let mut child = Command::new(program)
+    let program = Program::of(program);
+    let mut child = Command::new(&program.path)
+        .arg0("consort")
         .args([PART, "supervisor"])
         .args([&places.state, &places.run])
         .arg(project)

@@ -217,9 +217,22 @@ impl LogWriter {
         }
     }
 
-    /// Where the next record goes: how many bytes the current file has.
-    pub fn size(&self) -> u64 {
+    /// Makes room for so many bytes. Returns the place in the current file at which they will begin.
+    pub fn place_for(&mut self, more: usize) -> u64 {
+        // What is wrong is told when they are appended.
+        let _ = self.rotate(more as u64);
         self.size
+    }
+
+    /// What the records of a stream say that begin at a place in the current file or later, as it was printed.
+    pub fn text_since(&self, place: u64, stream: Stream) -> Vec<u8> {
+        let length = usize::try_from(self.size.saturating_sub(place)).unwrap_or(0);
+        let mut bytes = vec![0; length];
+        if self.file.read_exact_at(&mut bytes, place).is_err() {
+            return Vec::new();
+        }
+        let records = bytes.split_inclusive(|b| *b == b'\n').filter_map(parse).filter(|r| r.stream == stream);
+        records.flat_map(|r| r.text.iter().chain(r.whole.then_some(&b'\n'))).copied().collect()
     }
 
     /// Begins a new file if the current one would get too long by so much more.

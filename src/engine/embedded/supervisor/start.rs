@@ -6,7 +6,7 @@ use super::super::image::Image;
 use super::super::net::{self, Guest, Net};
 use super::super::record::{self, ContainerState, NetworkRecord, failed};
 use super::super::runtime::{self, Prepared, Streams, Surroundings};
-use super::capture::{Capture, fifo};
+use super::capture::{Capture, Mark, fifo};
 use super::container::{Process, Run, Ticket};
 use super::etc::{self, Around};
 use super::log::{LogOptions, LogWriter};
@@ -234,9 +234,11 @@ impl Supervisor {
         let mut captures = Vec::new();
         for (descriptor, stream) in pipes {
             let source = Source::Printed(id.to_owned(), stream);
+            let name = if stream == Stream::Stdout { "stdout.mark" } else { "stderr.mark" };
+            let Ok(mark) = Mark::open(&self.places.run_of(id).join(name)) else { continue };
             // Edges: the beginning of a line stays in the pipe and would be reported for ever.
             if let Ok(token) = self.poll.add(&descriptor, EventFlags::IN | EventFlags::ET, source) {
-                captures.push(Capture { descriptor, token, stream, terminal: false });
+                captures.push(Capture { descriptor, token, stream, mark: Some(mark) });
             }
         }
         captures
@@ -381,7 +383,7 @@ impl Supervisor {
             let _ = rustix::io::ioctl_fionbio(&descriptor, true);
             let source = Source::Printed(id.to_owned(), Stream::Stdout);
             if let Ok(token) = self.poll.add(&descriptor, EventFlags::IN | EventFlags::ET, source) {
-                run.captures.push(Capture { descriptor, token, stream: Stream::Stdout, terminal: true });
+                run.captures.push(Capture { descriptor, token, stream: Stream::Stdout, mark: None });
             }
         }
         container.restart.on(RestartFact::Started, passed);

@@ -1,0 +1,351 @@
+//! Supervisors that are killed, replaced and started anew; containers go on, and nothing that they print is lost.
+//!
+//! Containers run from the root of this machine (`rootfs:/`), below a layer of their own, without a network.
+
+use crate::support::{self, embedded::Home};
+use consort::engine::embedded::record::ContainerState;
+use consort::engine::embedded::supervisor::wire::{self, Door, Hello, Lines};
+use consort::engine::registry::{EngineRequest, connect};
+use consort::engine::{Engine, OpProgress};
+use consort::units::Duration as Span;
+use consort::world::{
+    Applied, ContainerDetails, ContainerSpec, EngineEvent, EventKind, ExecSpec, Health, HealthcheckSpec, LogQuery, ObserveQuery, Op, RestartPolicy,
+    State, Stream, Target,
+};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long something may take that must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Stage {
+    home: Home,
+    engine: Arc<dyn Engine>,
+    project: String,
+    progress: mpsc::Sender<OpProgress>,
+}
+
+impl Stage {
+    /// None where there is no root.
+    async fn new(what: &str) -> Option<Self> {
+        let home = Home::bare(what)?;
+        let program = Some(env!("CARGO_BIN_EXE_consort").into());
+        let request = EngineRequest { engine: "embedded".into(), environment: home.environment(), program, ..EngineRequest::default() };
+        let engine = connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"));
+        let (progress, mut reports) = mpsc::channel(8);
+        tokio::spawn(async move { while reports.recv().await.is_some() {} });
+        Some(Self { home, engine, project: format!("supervisor-{what}-{}", std::process::id()), progress })
+    }
+
+    fn spec(&self, service: &str, script: &str) -> ContainerSpec {
+        let mut spec = support::container(&self.project, service, 1, "rootfs:/");
+        spec.command = Some(vec!["/bin/sh".into(), "-c".into(), script.into()]);
+        spec
+    }
+
+    async fn good(&self, op: &Op) -> Applied {
+        self.engine.apply(op, &self.progress).await.unwrap_or_else(|e| panic!("{} {} failed: {e}", op.verb(), op.subject()))
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Target {
+        let made = self.good(&Op::CreateContainer(Box::new(spec.clone()))).await;
+        Target::existing(&spec.name, made.id.expect("an id"))
+    }
+
+    async fn up(&self, spec: &ContainerSpec) -> Target {
+        let target = self.create(spec).await;
+        self.good(&Op::StartContainer { container: target.clone() }).await;
+        target
+    }
+
+    async fn inspect(&self, target: &Target) -> ContainerDetails {
+        self.engine.inspect(target).await.unwrap_or_else(|e| panic!("{} can't be inspected: {e}", target.name))
+    }
+
+    async fn events(&self) -> BoxStream<'static, Result<EngineEvent, consort::world::EngineError>> {
+        self.engine.events(Some(&self.project)).await.unwrap()
+    }
+
+    /// What it has printed so far, or until it ends.
+    async fn printed(&self, target: &Target, follow: bool) -> (String, String) {
+        let query = LogQuery { follow, ..LogQuery::default() };
+        let mut log = self.engine.logs(target, &query).await.unwrap_or_else(|e| panic!("no log of {}: {e}", target.name));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        while let Some(chunk) = tokio::time::timeout(PATIENCE, log.next()).await.expect("the log goes on for too long") {
+            let chunk = chunk.unwrap();
+            if chunk.stream == Stream::Stdout { &mut out } else { &mut err }.extend_from_slice(&chunk.bytes);
+        }
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    /// Kills the supervisor, and waits until it is gone.
+    fn kill_supervisor(&self) -> bool {
+        let found = self.home.supervisors();
+        for pid in &found {
+            let pid = Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+            let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+            let _ = kill_process(pid, Signal::KILL);
+            if let Ok(pidfd) = pidfd {
+                let _ = rustix::event::poll(&mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)], None);
+            }
+        }
+        !found.is_empty()
+    }
+
+    fn state_file(&self, target: &Target) -> PathBuf {
+        self.home.state().join("containers").join(target.reference()).join("state.json")
+    }
+
+    fn state(&self, target: &Target) -> ContainerState {
+        serde_json::from_slice(&std::fs::read(self.state_file(target)).unwrap()).unwrap()
+    }
+
+    async fn remove(&self, target: &Target) {
+        self.good(&Op::RemoveContainer { container: target.clone(), volumes: true }).await;
+    }
+
+    /// Nothing may be left: no container, no process, no group, no file of a container.
+    async fn leave(self) {
+        let query = ObserveQuery { project: Some(self.project.clone()), containers_only: true, ..ObserveQuery::default() };
+        assert_eq!(self.engine.observe(&query).await.unwrap().containers, []);
+        let groups = PathBuf::from("/sys/fs/cgroup");
+        let ours = |folder: PathBuf| folder.join("consort").join(&self.project);
+        let mut left = Vec::new();
+        for folder in std::fs::read_dir(&groups).unwrap().flatten().map(|e| e.path()).chain([groups.clone()]) {
+            left.extend(std::fs::read_dir(ours(folder)).into_iter().flatten().flatten().filter(|e| e.path().is_dir()).map(|e| e.path()));
+        }
+        assert_eq!(left, Vec::<PathBuf>::new(), "groups are left");
+        for folder in ["containers", "names"] {
+            assert_eq!(std::fs::read_dir(self.home.state().join(folder)).unwrap().count(), 0, "{folder} has something left");
+        }
+        let layers: Vec<_> = std::fs::read_dir(self.home.state().join("upper")).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(layers, ["@base"]);
+    }
+}
+
+async fn next(events: &mut BoxStream<'static, Result<EngineEvent, consort::world::EngineError>>, wanted: impl Fn(&EventKind) -> bool) -> EventKind {
+    let find = async {
+        loop {
+            let event = events.next().await.expect("events end").expect("events fail");
+            if wanted(&event.kind) {
+                return event.kind;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, find).await.expect("an event was expected, none came")
+}
+
+fn died(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Died { .. })
+}
+
+/// Numbers from 1 on, none missing, none twice.
+fn is_count(text: &str) -> usize {
+    for (n, line) in text.lines().enumerate() {
+        assert_eq!(line, format!("line {}", n + 1), "after {n} lines");
+    }
+    text.lines().count()
+}
+
+#[tokio::test]
+async fn no_line_is_lost_however_often_a_supervisor_is_killed() {
+    let Some(stage) = Stage::new("lines").await else { return };
+    let script = "n=0; while [ $n -lt 30000 ]; do n=$((n+1)); echo line $n; echo line $n >&2; done; exit 9";
+    let target = stage.up(&stage.spec("web", script)).await;
+    let mut seen = 0;
+    for round in 0..25 {
+        // At whatever moment that is: it is writing all the time.
+        stage.kill_supervisor();
+        assert!(stage.inspect(&target).await.state.is_some());
+        let (out, _) = stage.printed(&target, false).await;
+        let now = is_count(&out);
+        assert!(now >= seen, "round {round}: {now} lines after {seen}");
+        seen = now;
+    }
+    let (out, err) = stage.printed(&target, true).await;
+    assert_eq!((is_count(&out), is_count(&err)), (30000, 30000));
+    let end = stage.inspect(&target).await;
+    assert_eq!(end.state, Some(State::Exited));
+    // Older kernels don't tell it to those who aren't its parent.
+    assert!(end.exit_code == 9 || end.exit_code == 255 && !end.error.is_empty(), "{end:?}");
+    stage.remove(&target).await;
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn an_adopted_container_is_looked_after_as_before() {
+    let Some(stage) = Stage::new("adopted").await else { return };
+    let mut spec = stage.spec("web", "trap 'exit 4' TERM; echo ready; while true; do sleep 0.1; done");
+    spec.healthcheck = Some(HealthcheckSpec {
+        test: vec!["CMD-SHELL".into(), "test -e /tmp/good && echo fine".into()],
+        interval: Some(Span(200_000_000)),
+        retries: Some(1000),
+        ..HealthcheckSpec::default()
+    });
+    let target = stage.up(&spec).await;
+    let before = stage.inspect(&target).await;
+    assert!(stage.kill_supervisor());
+    let mut events = stage.events().await;
+    let after = stage.inspect(&target).await;
+    assert_eq!((after.state, after.pid, after.started), (Some(State::Running), before.pid, before.started));
+    assert!(!stage.good(&Op::StartContainer { container: target.clone() }).await.changed, "it runs");
+    let exec = ExecSpec { command: vec!["/usr/bin/touch".into(), "/tmp/good".into()], ..ExecSpec::default() };
+    let session = stage.engine.exec(&target, &exec).await.unwrap();
+    let printed: Vec<_> = session.output.collect().await;
+    assert_eq!(session.control.exit_code().await.unwrap(), 0, "{printed:?}");
+    next(&mut events, |k| *k == EventKind::Health(Health::Healthy)).await;
+    let probes = stage.inspect(&target).await.probes;
+    assert_eq!(probes.last().map(|p| (p.exit_code, p.output.as_str())), Some((0, "fine\n")));
+    stage.good(&Op::PauseContainer { container: target.clone() }).await;
+    assert!(stage.kill_supervisor());
+    assert_eq!(stage.inspect(&target).await.state, Some(State::Paused));
+    stage.good(&Op::UnpauseContainer { container: target.clone() }).await;
+    stage.good(&Op::StopContainer { container: target.clone(), timeout: Some(20) }).await;
+    let end = stage.inspect(&target).await;
+    assert!(end.exit_code == 4 || end.exit_code == 255 && !end.error.is_empty(), "{end:?}");
+    stage.remove(&target).await;
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn restarts_are_counted_over_supervisors() {
+    let Some(stage) = Stage::new("restarts").await else { return };
+    let mut spec = stage.spec("web", "echo run; sleep 0.3; exit 3");
+    spec.restart = RestartPolicy::OnFailure(3);
+    let mut events = stage.events().await;
+    let target = stage.up(&spec).await;
+    next(&mut events, died).await;
+    next(&mut events, |k| *k == EventKind::Started).await;
+    stage.kill_supervisor();
+    // Whoever looks next starts the next one.
+    let query = ObserveQuery { project: Some(stage.project.clone()), containers_only: true, ..ObserveQuery::default() };
+    stage.engine.observe(&query).await.unwrap();
+    let (out, _) = loop {
+        let printed = stage.printed(&target, true).await;
+        if stage.inspect(&target).await.state == Some(State::Exited) {
+            break printed;
+        }
+    };
+    let end = stage.inspect(&target).await;
+    assert_eq!((end.restarts, out.as_str()), (3, "run\nrun\nrun\nrun\n"), "{end:?}");
+    stage.remove(&target).await;
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn what_ended_while_nobody_looked_is_found_out() {
+    let Some(stage) = Stage::new("unseen").await else { return };
+    let mut always = stage.spec("always", "echo run; sleep 300");
+    always.restart = RestartPolicy::Always;
+    let (once, always) = (stage.up(&stage.spec("once", "echo run; sleep 300")).await, stage.up(&always).await);
+    // A supervisor of its own project only knows those two.
+    let pids: Vec<i32> = [&once, &always].map(|t| stage.state(t).pid).to_vec();
+    stage.kill_supervisor();
+    for pid in &pids {
+        let pid = Pid::from_raw(*pid).unwrap();
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        rustix::event::poll(&mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)], None).unwrap();
+    }
+    let end = stage.inspect(&once).await;
+    assert_eq!((end.state, end.exit_code), (Some(State::Exited), 255));
+    assert!(end.error.contains("no supervisor looked"), "{}", end.error);
+    let mut again = stage.inspect(&always).await;
+    let mut events = stage.events().await;
+    if again.state != Some(State::Running) {
+        next(&mut events, |k| *k == EventKind::Started).await;
+        again = stage.inspect(&always).await;
+    }
+    assert_eq!(again.state, Some(State::Running));
+    assert_ne!(again.pid, i64::from(pids[1]));
+
+    // The same after a reboot: who was stopped on purpose stays down, unless it is `always`.
+    stage.kill_supervisor();
+    let mut state = stage.state(&always);
+    kill_process(Pid::from_raw(state.pid).unwrap(), Signal::KILL).unwrap();
+    state.boot = "another".into();
+    std::fs::write(stage.state_file(&always), serde_json::to_vec(&state).unwrap()).unwrap();
+    std::fs::remove_dir_all(stage.home.run()).unwrap();
+    assert_eq!(stage.inspect(&always).await.state, Some(State::Exited), "nothing has looked after it yet");
+    let started = stage.good(&Op::StartContainer { container: once.clone() }).await;
+    assert!(started.changed);
+    let mut events = stage.events().await;
+    if stage.inspect(&always).await.state != Some(State::Running) {
+        next(&mut events, |k| *k == EventKind::Started).await;
+    }
+    assert_eq!(stage.inspect(&always).await.state, Some(State::Running));
+    for target in [&once, &always] {
+        stage.remove(target).await;
+    }
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn another_version_goes_on_in_the_same_process() {
+    let Some(stage) = Stage::new("upgrade").await else { return };
+    let target = stage.up(&stage.spec("web", "trap 'exit 6' TERM; echo ready; while true; do sleep 0.1; done")).await;
+    let before = stage.home.supervisors();
+    {
+        let door = Door::of(&stage.home.run().join("projects").join(&stage.project)).unwrap();
+        let mut socket = std::os::unix::net::UnixStream::connect(&door.path).unwrap();
+        let hello = Hello { consort: "0.0.0-other".into(), program: Some(env!("CARGO_BIN_EXE_consort").into()) };
+        socket.write_all(&wire::line(&hello)).unwrap();
+        let (mut lines, mut text) = (Lines::default(), Vec::new());
+        // It says who it is, and hangs up.
+        socket.read_to_end(&mut text).unwrap();
+        lines.push(&text);
+        assert_eq!(lines.take::<Hello>().unwrap().map(|h| h.consort), Some(wire::VERSION.to_owned()));
+    }
+    // A later request waits for the one that goes on, or starts one.
+    stage.good(&Op::StopContainer { container: target.clone(), timeout: Some(20) }).await;
+    let after = stage.home.supervisors();
+    let end = stage.inspect(&target).await;
+    assert_eq!((end.exit_code, end.state), (6, Some(State::Exited)), "it is still the container's parent: {before:?} {after:?}");
+    stage.remove(&target).await;
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_stop_a_container() {
+    let Some(stage) = Stage::new("full").await else { return };
+    let folder = stage.home.state().join("containers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let full = support::embedded::Mounted::memory(&folder, "size=256k");
+    let mut events = stage.events().await;
+    let script = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); echo line $n of many that no disk has room for; done; exit 5";
+    let target = stage.up(&stage.spec("web", script)).await;
+    let told = next(&mut events, |k| matches!(k, EventKind::Other(_))).await;
+    let EventKind::Other(text) = told else { panic!() };
+    assert!(text.contains("its log can't be written"), "{text}");
+    assert_eq!(next(&mut events, died).await, EventKind::Died { exit_code: 5 });
+    stage.remove(&target).await;
+    drop(full);
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn a_supervisor_ends_when_there_is_nothing_to_do() {
+    let Some(stage) = Stage::new("idle").await else { return };
+    let target = stage.up(&stage.spec("web", "echo done")).await;
+    assert_eq!(stage.printed(&target, true).await.0, "done\n");
+    stage.remove(&target).await;
+    let supervisors = stage.home.supervisors();
+    // The connection of the engine was what it waited for.
+    let Stage { home, engine, .. } = stage;
+    drop(engine);
+    for pid in supervisors {
+        let Ok(pidfd) = rustix::process::pidfd_open(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), rustix::process::PidfdFlags::empty()) else {
+            continue;
+        };
+        let wait =
+            tokio::task::spawn_blocking(move || rustix::event::poll(&mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)], None));
+        tokio::time::timeout(PATIENCE, wait).await.expect("it goes on").unwrap().unwrap();
+    }
+    assert_eq!(home.supervisors(), Vec::<u32>::new());
+}
