@@ -1,6 +1,6 @@
 //! Supervisors that are killed, replaced and started anew; containers go on, and nothing that they print is lost.
 //!
-//! Containers run from the root of this machine (`rootfs:/`), below a layer of their own, without a network.
+//! Containers have the programs of this machine, mounted into a root that is empty otherwise, and no network.
 
 use crate::support::{self, embedded::Home};
 use consort::engine::embedded::record::ContainerState;
@@ -9,8 +9,8 @@ use consort::engine::registry::{EngineRequest, connect};
 use consort::engine::{Engine, OpProgress};
 use consort::units::Duration as Span;
 use consort::world::{
-    Applied, ContainerDetails, ContainerSpec, EngineEvent, EventKind, ExecSpec, Health, HealthcheckSpec, LogQuery, ObserveQuery, Op, RestartPolicy,
-    State, Stream, Target,
+    Applied, ContainerDetails, ContainerSpec, EngineEvent, EventKind, ExecSpec, Health, HealthcheckSpec, LogQuery, MountKind, MountSpec,
+    ObserveQuery, Op, RestartPolicy, State, Stream, Target,
 };
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Stage {
     home: Home,
+    root: PathBuf,
     engine: Arc<dyn Engine>,
     project: String,
     progress: mpsc::Sender<OpProgress>,
@@ -35,16 +36,33 @@ impl Stage {
     /// None where there is no root.
     async fn new(what: &str) -> Option<Self> {
         let home = Home::bare(what)?;
+        let root = home.state().with_file_name("root");
+        for folder in ["etc", "proc", "dev", "sys", "tmp", "usr"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        // Where they are folders of their own, they are not below /usr.
+        for name in ["bin", "sbin", "lib", "lib64"] {
+            assert!(PathBuf::from("/").join(name).is_symlink() || name == "lib64", "/{name} is no link into /usr");
+            std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
+        }
         let program = Some(env!("CARGO_BIN_EXE_consort").into());
         let request = EngineRequest { engine: "embedded".into(), environment: home.environment(), program, ..EngineRequest::default() };
         let engine = connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"));
         let (progress, mut reports) = mpsc::channel(8);
         tokio::spawn(async move { while reports.recv().await.is_some() {} });
-        Some(Self { home, engine, project: format!("supervisor-{what}-{}", std::process::id()), progress })
+        Some(Self { home, root, engine, project: format!("supervisor-{what}-{}", std::process::id()), progress })
     }
 
     fn spec(&self, service: &str, script: &str) -> ContainerSpec {
-        let mut spec = support::container(&self.project, service, 1, "rootfs:/");
+        let mut spec = support::container(&self.project, service, 1, &format!("rootfs:{}", self.root.display()));
+        let kind = MountKind::Bind {
+            source: "/usr".into(),
+            create_host_path: false,
+            propagation: String::new(),
+            selinux: String::new(),
+            recursive: String::new(),
+        };
+        spec.mounts = vec![MountSpec { kind, target: "/usr".into(), read_only: true, consistency: String::new() }];
         spec.command = Some(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         spec
     }
@@ -326,6 +344,45 @@ async fn a_full_disk_does_not_stop_a_container() {
     assert_eq!(next(&mut events, died).await, EventKind::Died { exit_code: 5 });
     stage.remove(&target).await;
     drop(full);
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn what_a_killed_command_leaves_is_cleaned_up() {
+    let Some(stage) = Stage::new("command").await else { return };
+    let folder = stage.root.with_file_name("project");
+    std::fs::create_dir_all(&folder).unwrap();
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    image: rootfs:{}\n    network_mode: none\n    volumes: ['/usr:/usr:ro', '/data']\n    command: [sh, -c, 'exec sleep 300']\n",
+            stage.root.display()
+        )
+    };
+    std::fs::write(folder.join("compose.yaml"), format!("services:\n{}{}{}", service("a"), service("b"), service("c"))).unwrap();
+    let command = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_consort"));
+        command.args(["--engine", "embedded", "--project-name", &stage.project]).args(words).current_dir(&folder);
+        command.env_clear().envs(stage.home.variables()).stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        command
+    };
+    let mut unfinished = 0;
+    for round in 0..30_u64 {
+        let mut child = command(&["up", "-d"]).spawn().unwrap();
+        let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), rustix::process::PidfdFlags::empty()).unwrap();
+        let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: i64::try_from(round * 7 % 150).unwrap() * 1_000_000 };
+        let ended = rustix::event::poll(&mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)], Some(&moment)).unwrap();
+        unfinished += usize::from(ended == 0);
+        let _ = child.kill();
+        child.wait().unwrap();
+        if round % 3 == 0 {
+            stage.kill_supervisor();
+        }
+        let down = command(&["down", "--volumes", "--timeout", "0"]).output().unwrap();
+        assert!(down.status.success(), "round {round}: {}", String::from_utf8_lossy(&down.stderr));
+    }
+    assert!(unfinished > 0, "every `up` was done before it could be killed");
+    assert_eq!(std::fs::read_dir(stage.home.state().join("volumes")).map(|e| e.count()).unwrap_or(0), 0, "volumes are left");
     stage.leave().await;
 }
 

@@ -119,7 +119,8 @@ impl Supervisor {
     fn take_name(&self, name: &str, id: &str) -> Result<(), EngineError> {
         let cant = |e: std::io::Error| failed(&format!("the name {name} can't be taken"), &e);
         let file = self.places.name(name);
-        let mine = self.places.container(id).join("name");
+        // No name begins like this one.
+        let mine = file.with_file_name(format!(".{id}"));
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder).map_err(cant)?;
         }
