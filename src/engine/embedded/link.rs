@@ -81,6 +81,14 @@ impl Links {
     /// # Errors
     /// It can't be started.
     pub async fn adopt(&self, project: &str) -> Result<(), EngineError> {
+        {
+            let slot = self.slot(project);
+            let mut slot = slot.lock().await;
+            // One that was killed a moment ago may not have been heard to go yet.
+            if !self.is_alive(project).await {
+                *slot = None;
+            }
+        }
         self.link(project).await.map(drop)
     }
 

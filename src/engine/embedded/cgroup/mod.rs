@@ -178,6 +178,22 @@ impl Cgroup {
         }
     }
 
+    /// Kills every process in it and waits until they have gone; no longer than `patience`, for the kernel may hold one.
+    pub fn end(&self, patience: std::time::Duration) {
+        let layout = layout();
+        let roots = layout.unified.iter().chain(layout.v1.first().map(|h| &h.folder));
+        let lists = roots.filter_map(|root| std::fs::read_to_string(root.join(&self.path).join("cgroup.procs")).ok());
+        let pids: Vec<_> =
+            lists.flat_map(|l| l.lines().filter_map(|l| rustix::process::Pid::from_raw(l.parse().ok()?)).collect::<Vec<_>>()).collect();
+        let processes: Vec<_> =
+            pids.into_iter().filter_map(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()).collect();
+        self.kill();
+        let timeout = Timespec { tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX), tv_nsec: patience.subsec_nanos().into() };
+        for process in &processes {
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout));
+        }
+    }
+
     /// What it uses.
     pub fn usage(&self) -> Usage {
         let layout = layout();

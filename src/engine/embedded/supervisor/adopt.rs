@@ -15,6 +15,9 @@ use rustix::event::epoll::EventFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// How long killed processes may take to go.
+const LAST_BREATH: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Fields of `/proc/PID/stat` from the third on: state, …
 fn stat(pid: i32) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -79,7 +82,9 @@ impl Supervisor {
             let folder = self.places.container(&id);
             let Some(record) = record::read::<ContainerRecord>(&folder.join("container.json"))? else {
                 // A creation or a removal that was cut short.
-                Cgroup::of(&self.project, &id, "").kill();
+                let cgroup = Cgroup::of(&self.project, &id, "");
+                cgroup.end(LAST_BREATH);
+                cgroup.remove();
                 self.sweep(&id);
                 continue;
             };
@@ -113,7 +118,7 @@ impl Supervisor {
         let cgroup = Cgroup::of(&self.project, id, &container.record.spec.security.cgroup_parent);
         if self.places.run_of(id).exists() {
             // A start that was cut short has left a process nobody knows of, and what it was given.
-            cgroup.kill();
+            cgroup.end(LAST_BREATH);
             self.drain(id);
             cgroup.remove();
             if self.net().is_ok() {

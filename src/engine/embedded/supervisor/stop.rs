@@ -1,5 +1,6 @@
 //! Stops, kills, restarts, freezing, removal.
 
+use super::super::cgroup::Cgroup;
 use super::super::record::{self, VolumeRecord};
 use super::super::volume;
 use super::container::{Container, Then, Ticket, stop_signal};
@@ -158,6 +159,8 @@ impl Supervisor {
         self.free_name(&record.name, id);
         self.tell(id, EventKind::Removed);
         self.containers.remove(id);
+        // Where a process took its time to go when its run ended, its groups are still there.
+        Cgroup::of(&self.project, id, &record.spec.security.cgroup_parent).remove();
         self.sweep(id);
         for mount in record.mounts.iter().filter(|m| volumes && m.anonymous && m.point.kind == "volume") {
             let used = self.containers.values().any(|c| c.record.mounts.iter().any(|m| m.point.name == mount.point.name));
