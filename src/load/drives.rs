@@ -23,10 +23,11 @@ pub(super) fn settle(root: &mut Node, sources: &SourceMap, diagnostics: &mut Vec
                 continue;
             }
             let written = sources.text(mount.span).trim_matches(['"', '\'']).to_owned();
+            let span = mount.span;
             let Value::Map(map) = &mut mount.value else { continue };
             let mut set = |key: &str, text: String| {
                 if let Some(node) = map.get_mut(key) {
-                    node.value = Value::String(text);
+                    (node.value, node.span) = (Value::String(text), span);
                 }
             };
             match written.split(':').collect::<Vec<_>>()[..] {
@@ -39,13 +40,13 @@ pub(super) fn settle(root: &mut Node, sources: &SourceMap, diagnostics: &mut Vec
                     set("target", clean(target));
                     set("type", "bind".to_owned());
                     map.retain(|e| matches!(e.key.as_str(), "type" | "source" | "target"));
-                    map.push_new(super::canonical::created(mount.span));
+                    map.push_new(super::canonical::created(span));
                 }
                 _ => continue,
             }
             diagnostics.push(
                 Diagnostic::warning("drive-letter", format!("`{written}` is read as a path of Windows: no volume {letter:?} is declared"))
-                    .at(mount.span)
+                    .at(span)
                     .help(format!("declare it at the top level: `volumes: {{{letter}: {{}}}}`")),
             );
         }
