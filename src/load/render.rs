@@ -224,18 +224,34 @@ fn without_empty_lists(value: Value) -> Value {
 }
 
 /// Mappings by their keys, as YAML has them.
-fn sorted(value: Value) -> Value {
+fn sorted(mut value: Value) -> Value {
+    sort(&mut value);
+    value
+}
+
+fn sort(value: &mut Value) {
     match value {
-        Value::Array(items) => items.into_iter().map(sorted).collect(),
-        Value::Object(map) => by_keys(map.into_iter().map(|(key, value)| (key, sorted(value)))),
-        value => value,
+        Value::Array(items) => items.iter_mut().for_each(sort),
+        Value::Object(map) => {
+            map.values_mut().for_each(sort);
+            sort_keys(map);
+        }
+        _ => {}
+    }
+}
+
+fn sort_keys(map: &mut Map<String, Value>) {
+    if !map.keys().is_sorted_by(|a, b| yaml::natural(a, b).is_le()) {
+        let mut entries: Vec<(String, Value)> = std::mem::take(map).into_iter().collect();
+        entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
+        map.extend(entries);
     }
 }
 
 fn by_keys(entries: impl Iterator<Item = (String, Value)>) -> Value {
-    let mut entries: Vec<(String, Value)> = entries.collect();
-    entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
-    Value::Object(entries.into_iter().collect())
+    let mut map = entries.collect();
+    sort_keys(&mut map);
+    Value::Object(map)
 }
 
 /// From the JSON of the model to what YAML shows: `x-…` keys come back, and what JSON writes only because it can't leave
@@ -251,54 +267,49 @@ fn view(value: &mut Value, node: &Node, shape: &Shape) {
     };
     match (shape, value) {
         (Shape::Object(object), Value::Object(map)) => view_object(map, node, object),
-        (Shape::Map(of), value @ Value::Object(_)) => {
-            let Value::Object(map) = value.take() else { return };
-            let entries = map.into_iter().map(|(key, mut value)| {
-                match node.get(&key) {
-                    Some(node) => view(&mut value, node, of.value),
-                    None => value = sorted(value),
+        (Shape::Map(of), Value::Object(map)) => {
+            for (key, value) in map.iter_mut() {
+                match node.get(key) {
+                    Some(node) => view(value, node, of.value),
+                    None => sort(value),
                 }
-                (key, value)
-            });
-            *value = by_keys(entries);
+            }
+            sort_keys(map);
         }
         (Shape::List(list), Value::Array(items)) => {
             items.iter_mut().zip(node.as_seq().unwrap_or_default()).for_each(|(value, node)| view(value, node, list.item));
         }
-        (Shape::Any, value) => *value = sorted(value.take()),
+        (Shape::Any, value) => sort(value),
         _ => {}
     }
 }
 
 fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
-    let mut result = Map::new();
-    for (key, mut value) in std::mem::take(map) {
-        // The only capital letters are those of two structures without names for JSON.
-        let key = key.to_lowercase();
-        if let (Some(node), Some(known)) = (node.get(&key), object.key(&key)) {
-            view(&mut value, node, &known.shape);
-        }
-        let empty = match key.as_str() {
-            "command" | "entrypoint" => value.is_null(),
-            "resources" | "placement" | "ipam" => value.as_object().is_some_and(Map::is_empty),
-            "exec" => value.get("command").is_some_and(Value::is_null),
-            _ => false,
-        };
-        if !empty {
-            result.insert(key, value);
-        }
+    // The only capital letters are those of two structures without names for JSON.
+    if map.keys().any(|key| key.contains(char::is_uppercase)) {
+        *map = std::mem::take(map).into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
     }
+    map.retain(|key, value| {
+        if let (Some(node), Some(known)) = (node.get(key), object.key(key)) {
+            view(value, node, &known.shape);
+        }
+        match key.as_str() {
+            "command" | "entrypoint" => !value.is_null(),
+            "resources" | "placement" | "ipam" => !value.as_object().is_some_and(Map::is_empty),
+            "exec" => !value.get("command").is_some_and(Value::is_null),
+            _ => true,
+        }
+    });
     if object.key("soft").is_some() {
         for key in ["soft", "hard"] {
-            let value = result.shift_remove(key).unwrap_or_else(|| json!(0));
-            result.insert(key.to_owned(), value);
+            let value = map.shift_remove(key).unwrap_or_else(|| json!(0));
+            map.insert(key.to_owned(), value);
         }
     }
     if object.others != Others::Refused {
         let own = node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-"));
         if let Value::Object(own) = by_keys(own.map(|e| (e.key.clone(), sorted(lower::json(&e.value))))) {
-            result.extend(own);
+            map.extend(own);
         }
     }
-    *map = result;
 }

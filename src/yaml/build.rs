@@ -191,7 +191,7 @@ impl Builder {
         if implicit && let Some(Frame { content: Content::Map { key: Some(Key::Plain(_, key)), .. }, .. }) = self.stack.last() {
             span = *key;
         }
-        let written = is_key.then(|| if implicit { String::new() } else { scalar.text.to_string() });
+        let written = is_key.then(|| if implicit { Cow::default() } else { scalar.text.clone() });
         let value = if implicit && tag.is_none() { Value::Null } else { self.typed(scalar, tag, span) };
         let node = Node { tag: merge_tag(tag), ..Node::new(span, value) };
         self.define(properties.anchor, &node);
@@ -383,7 +383,7 @@ impl Builder {
         self.anchors.insert(id, Anchor { node: node.clone(), cost, depth });
     }
 
-    fn key_of(&mut self, value: Value, written: Option<String>, span: Span) -> Key {
+    fn key_of(&mut self, value: Value, written: Option<Cow<'_, str>>, span: Span) -> Key {
         let kind = value.kind();
         let text = match value {
             Value::String(text) => return Key::Plain(text, span),
@@ -401,7 +401,7 @@ impl Builder {
                 self.report(Diagnostic::error("non-string-key", format!("{kind} can't be a key")).at(span).help("put quotes around the key"));
                 return Key::Unusable;
             }
-            value => written.unwrap_or_else(|| plain_text(&value)),
+            value => written.map_or_else(|| plain_text(&value), Cow::into_owned),
         };
         let (what, help) = if text.is_empty() {
             ("a key is missing before the colon".to_owned(), "write the key, or `\"\"` for an empty one".to_owned())

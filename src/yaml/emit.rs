@@ -116,7 +116,17 @@ fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && c != '\u{feff}'
 }
 
+/// Whether nothing in `text` has a meaning in YAML, which is soon seen of most.
+fn is_simple(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
+        && !text.ends_with(':')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b':'))
+}
+
 fn styles(text: &str) -> Styles {
+    if is_simple(text) {
+        return Styles { plain: true, single: true, block: true };
+    }
     let mut plain = !(text.starts_with("---") || text.starts_with("..."));
     let (mut single, mut block) = (true, true);
     let mut before: Option<char> = None;

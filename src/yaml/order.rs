@@ -5,9 +5,8 @@ use std::cmp::Ordering;
 /// Compares keys as Go's yaml.v3 sorts them, so that `a2` comes before `a10`: letters after everything else, digits by the
 /// number that they make.
 pub fn natural(a: &str, b: &str) -> Ordering {
-    let (left, right): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut after_digit = false;
-    for (i, (&l, &r)) in left.iter().zip(&right).enumerate() {
+    for ((at, l), r) in a.char_indices().zip(b.chars()) {
         if l == r {
             after_digit = l.is_numeric();
             continue;
@@ -29,19 +28,20 @@ pub fn natural(a: &str, b: &str) -> Ordering {
                     Ordering::Less
                 }
             }
-            (false, false) => numbers(&left, &right, i).then(l.cmp(&r)),
+            // What stands before is the same in both.
+            (false, false) => numbers(&a[..at], &a[at..], &b[at..]).then(l.cmp(&r)),
         };
     }
-    left.len().cmp(&right.len())
+    a.len().cmp(&b.len())
 }
 
-/// Compares the numbers that go on at `at`, the first place where two texts differ.
-fn numbers(left: &[char], right: &[char], at: usize) -> Ordering {
-    let digit = |c: &char| c.to_digit(10).map(u64::from);
+/// Compares the numbers that begin in `before` and go on in `left` and `right`.
+fn numbers(before: &str, left: &str, right: &str) -> Ordering {
+    let digit = |c: char| c.to_digit(10).map(u64::from);
     // A zero behind another digit is part of a number and no leading zero.
-    let inside = (left.get(at) == Some(&'0') || right.get(at) == Some(&'0')) && left.iter().take(at).rev().map_while(digit).any(|d| d != 0);
-    let read = |text: &[char]| {
-        let digits = text.iter().skip(at).map_while(digit);
+    let inside = (left.starts_with('0') || right.starts_with('0')) && before.chars().rev().map_while(digit).any(|d| d != 0);
+    let read = |text: &str| {
+        let digits = text.chars().map_while(digit);
         digits.fold((u64::from(inside), 0_usize), |(n, len), d| (n.wrapping_mul(10).wrapping_add(d), len + 1))
     };
     read(left).cmp(&read(right))

@@ -7,15 +7,17 @@ use super::Value;
 
 /// The value of the plain scalar `text`.
 pub fn resolve(text: &str) -> Value {
-    if let Some(value) = word(text) {
-        return value;
-    }
+    typed(text).unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// The value of the plain scalar `text`, unless it is a string.
+fn typed(text: &str) -> Option<Value> {
     match text.as_bytes().first() {
         // Only a number that begins with a digit may hold underscores.
-        Some(b'.') if is_float(text) => float(text).unwrap_or_else(|| string(text)),
+        Some(b'.') if is_float(text) => float(text),
         Some(b'0'..=b'9' | b'+' | b'-') => {
             if is_timestamp(text) {
-                return Value::Time(text.to_owned());
+                return Some(Value::Time(text.to_owned()));
             }
             let without;
             let digits = if text.contains('_') {
@@ -24,15 +26,15 @@ pub fn resolve(text: &str) -> Value {
             } else {
                 text
             };
-            integer(digits).or_else(|| is_float(digits).then(|| float(digits)).flatten()).unwrap_or_else(|| string(text))
+            integer(digits).or_else(|| is_float(digits).then(|| float(digits)).flatten()).or_else(|| word(text))
         }
-        _ => string(text),
+        _ => word(text),
     }
 }
 
 /// Whether `text`, written without quotes, would be read back as this string.
 pub fn is_plain_string(text: &str) -> bool {
-    matches!(resolve(text), Value::String(_))
+    typed(text).is_none()
 }
 
 /// Whether a YAML 1.1 reader would take `text` for a boolean or a number of base 60 where we see a string. The emitter
@@ -58,10 +60,6 @@ pub fn format_float(float: f64) -> String {
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
-}
-
-fn string(text: &str) -> Value {
-    Value::String(text.to_owned())
 }
 
 fn word(text: &str) -> Option<Value> {
