@@ -6,7 +6,7 @@ use super::state::{Effect, Input, Run};
 use super::{Cause, Context, Feed, Interrupts, News, Options, Outcome, Report, why, words};
 use crate::diag::Diagnostic;
 use crate::engine::OpProgress;
-use crate::plan::{Node, NodeId, Plan, Step};
+use crate::plan::{Awaited, Gate, Node, NodeId, Plan, Step};
 use crate::world::{Applied, EngineError, ErrorKind, Event, Observed, Op, Subject, SubjectKind, Target, TaskState, bind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -245,10 +245,24 @@ impl Conductor<'_> {
     fn settled(&mut self, id: NodeId) {
         let node = &self.plan.nodes[id];
         match self.run.outcome(id) {
-            Some(Outcome::Done) => self.tell_node(id, TaskState::Done, node.shows.as_ref().map_or("", |s| s.done)),
+            Some(Outcome::Done) => self.done(node),
             Some(Outcome::Failed) => self.failed(id),
             Some(Outcome::Waived) => self.waived(node),
             Some(Outcome::Skipped | Outcome::Abandoned | Outcome::NotBegun) | None => {}
+        }
+    }
+
+    fn done(&mut self, node: &Node) {
+        let done = node.shows.as_ref().map_or("", |s| s.done);
+        match &node.step {
+            // What has done its work is as good as what runs, but not the same.
+            Step::Await(gate) if matches!(gate.gate, Gate::Ready { .. }) => {
+                for Awaited { target, .. } in &gate.containers {
+                    let text = if self.run.has_exited(target) { "Exited" } else { done };
+                    self.tell(Subject::new(SubjectKind::Container, &target.name), TaskState::Done, text);
+                }
+            }
+            _ => self.tell_node(node.id, TaskState::Done, done),
         }
     }
 
@@ -324,10 +338,14 @@ impl Conductor<'_> {
             Step::Await(gate) => gate.containers.iter().map(|a| Subject::new(SubjectKind::Container, &a.target.name)).collect(),
         };
         for subject in subjects {
-            if self.said.get(&subject).is_none_or(|last| last != text) {
-                self.said.insert(subject.clone(), text.to_owned());
-                self.out.push(Event::Task { subject, state, text: text.to_owned(), part: None, progress: None });
-            }
+            self.tell(subject, state, text);
+        }
+    }
+
+    fn tell(&mut self, subject: Subject, state: TaskState, text: &str) {
+        if self.said.get(&subject).is_none_or(|last| last != text) {
+            self.said.insert(subject.clone(), text.to_owned());
+            self.out.push(Event::Task { subject, state, text: text.to_owned(), part: None, progress: None });
         }
     }
 

@@ -3,7 +3,7 @@
 use super::facts::{Facts, Verdict};
 use super::{Blocked, Cause, Failure, Outcome, Report};
 use crate::plan::{Gate, NodeId, Plan, Step, Upstream};
-use crate::world::{Applied, ContainerDetails, EngineError, EngineEvent, ErrorKind, Observed, Op, Target};
+use crate::world::{Applied, ContainerDetails, EngineError, EngineEvent, ErrorKind, Observed, Op, State, Target};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -172,11 +172,16 @@ impl<'p> Run<'p> {
         self.waiting.keys().copied()
     }
 
+    /// Whether a container has come to its end, as far as is known.
+    pub fn has_exited(&self, container: &Target) -> bool {
+        self.facts.get(self.facts.id(container)).is_some_and(|fact| fact.state == Some(State::Exited))
+    }
+
     /// What came of it. Steps that have no outcome yet count as not begun.
     pub fn report(self) -> Report {
         let runs = |name: &&String| {
             let fact = self.facts.ids().get(*name).and_then(|id| self.facts.get(id));
-            fact.is_none_or(|f| !f.gone && f.state != Some(crate::world::State::Exited))
+            fact.is_none_or(|f| !f.gone && f.state != Some(State::Exited))
         };
         Report {
             running: self.started.iter().filter(runs).cloned().collect(),

@@ -67,8 +67,8 @@ fn wait_is_over_when_everything_runs_is_healthy_or_is_done() {
     let restarts = &format!("{probed}    restart: on-failure:2\n");
     for (name, service, code, says) in [
         ("plain", SLEEPS.to_owned(), 0, "Healthy"),
-        ("done", once("'true'", ""), 0, ""),
-        ("done-later", once("sleep 1", ""), 0, ""),
+        ("done", once("'true'", ""), 0, "Exited"),
+        ("done-later", once("sleep 1", ""), 0, "Exited"),
         ("failed", once("sh -c 'echo oops; exit 4'", probed), 1, "exited (4)"),
         ("gives-up", once("sh -c 'echo oops; exit 4'", restarts), 1, "restarted 2 times"),
         ("recovers", once("sh -c 'test -e /x && exec sleep 600; touch /x; exit 4'", restarts), 0, "Healthy"),
