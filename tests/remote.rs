@@ -272,6 +272,51 @@ fn files_come_from_registries() {
     assert!(refusal(&home, &here, &["-f", &format!("oci://{open}/library/busybox:latest")]).contains("no Compose project"));
 }
 
+#[test]
+fn digests_come_from_registries() {
+    let Some(open) = environment("CONSORT_TEST_REGISTRY") else {
+        assert!(!engines_required(), "the registry is required");
+        println!("skipped digests of images: CONSORT_TEST_REGISTRY is not set");
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let (home, here) = (root.path().join("home"), root.path().join("here"));
+    let image = format!("{open}/library/busybox");
+    let kinds = ["oci.image.index.v1", "docker.distribution.manifest.list.v2", "oci.image.manifest.v1", "docker.distribution.manifest.v2"];
+    let accept: String = kinds.iter().map(|kind| format!("Accept: application/vnd.{kind}+json\r\n")).collect();
+    let answer = http(&open, &accept, "HEAD /v2/library/busybox/manifests/latest", b"");
+    let digest = answer.lines().find_map(|l| l.strip_prefix("Docker-Content-Digest: ")).unwrap_or_else(|| panic!("{answer}")).trim();
+    let known = format!("{image}@sha256:{}", "0".repeat(64));
+    let file = format!(
+        "services:\n  a: {{image: {image}, command: top}}\n  b: {{image: '{image}:latest'}}\n  c: {{image: '{known}'}}\n  d: {{build: .}}\n  \
+        off: {{image: {open}/none, profiles: [off]}}\n"
+    );
+    write(&here, &[("compose.yaml", &file), ("wrong.yaml", &format!("services:\n  a: {{image: {open}/none}}\n  b: {{image: '{image}:none'}}\n"))]);
+    let printed = |args: &[&str]| {
+        let output = consort(&home, &here, &[&["config"], args].concat());
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_yaml::from_slice::<Json>(&output.stdout).unwrap()
+    };
+
+    let pinned = format!("{image}:latest@{digest}");
+    let found = printed(&["--resolve-image-digests"]);
+    let images = |found: &Json| ["a", "b", "c", "d"].map(|name| found["services"][name]["image"].clone());
+    assert_eq!(images(&found), [json!(pinned), json!(pinned), json!(known), Json::Null]);
+    assert_eq!(found["services"]["a"]["command"], json!(["top"]));
+    // Nothing but what pins the images, to be laid over the files.
+    let locked = json!({ "a": { "image": pinned }, "b": { "image": pinned }, "c": { "image": known }, "d": {} });
+    assert_eq!(printed(&["--lock-image-digests"]), json!({ "services": locked }));
+    let lock = consort(&home, &here, &["config", "--lock-image-digests"]).stdout;
+    write(&here, &[("lock.yaml", &String::from_utf8(lock).unwrap())]);
+    assert_eq!(images(&config(&home, &here, &["-f", "compose.yaml", "-f", "lock.yaml"])), images(&found));
+
+    let output = consort(&home, &here, &["-f", "wrong.yaml", "config", "--resolve-image-digests"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+    assert_eq!((said.matches("error[image-digest]").count(), said.matches("no such name or tag").count()), (2, 2), "{said}");
+    assert!(said.contains("wrong.yaml:2:") && said.contains("wrong.yaml:3:"), "{said}");
+}
+
 fn base64(text: &str) -> String {
     base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text)
 }
