@@ -404,6 +404,12 @@ impl<'r> Loader<'r> {
         }
         let mut files = Vec::new();
         for (path, span) in texts("path") {
+            if path.is_empty() {
+                self.diagnostics.push(
+                    Diagnostic::error("no-such-file", "this entry of `include` names no file").at(span).help("write the path of a Compose file"),
+                );
+                return None;
+            }
             if let Some(file) = self.elsewhere(&path, span, &level.directory) {
                 files.push((file?, Some(span)));
                 continue;

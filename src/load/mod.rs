@@ -34,6 +34,7 @@ mod normalize;
 mod paths;
 mod provenance;
 mod read;
+mod refused;
 pub mod remote;
 pub mod render;
 mod request;
@@ -152,9 +153,9 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     // Where so much is wrong, what may follow from it isn't looked for.
     let few = loader.diagnostics.iter().filter(|d| d.is_error()).count() <= MAX_FINDINGS;
     if !request.no_consistency && !request.no_interpolate && whole && few {
-        let spans = spans_of_entries(provenance.root());
         let told = loader.diagnostics.iter().filter(|d| d.is_error());
         let errors: Vec<Span> = told.flat_map(|d| d.span.into_iter().chain(d.related.iter().map(|(span, _)| *span))).collect();
+        let spans = if errors.is_empty() { BTreeMap::new() } else { spans_of_entries(provenance.root()) };
         let faulty = |section: &str, name: &str| {
             if section == "services" && loader.unextended.contains(name) {
                 return true;
@@ -174,6 +175,9 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
         return Err(failed(loader, false));
     }
     let mut unhonoured = unhonoured::find(provenance.root(), &is_enabled);
+    if !request.no_interpolate {
+        loader.diagnostics.extend(refused::find(&project, &provenance));
+    }
 
     project.working_dir = found.directory;
     unhonoured.extend(seccomp::read(&mut project, &|path| provenance.nearest(path)));

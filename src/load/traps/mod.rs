@@ -55,6 +55,7 @@ pub static TRAPS: &[Trap] = &[
 /// Warnings of every load, which can be allowed too.
 static WARNINGS: &[&str] = &[
     "boolean-word",
+    "engine-refuses",
     "env-file",
     "external-name",
     "ignored-key",
