@@ -69,7 +69,7 @@ impl SourceMap {
     /// Adds a text and returns its id. Adding the same name twice gives two ids.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
         let text = text.into();
-        let lines = std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1)).collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i as u32 + 1)).collect();
         self.files.push(SourceFile { name: name.into(), text, named_at: None, lines });
         SourceId(self.files.len() as u32 - 1)
     }

@@ -16,7 +16,7 @@ pub(super) enum Strictness {
 }
 
 /// How many bytes a file may have: more is no text of people, and devices have no end.
-const MAX: u64 = 16 << 20;
+pub(super) const MAX: u64 = 16 << 20;
 
 /// The bytes of a file, at most one more than it may have.
 pub(super) fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -58,10 +58,16 @@ pub(super) fn read(
         diagnostics.push(fault("not-utf8", format!("{name} is UTF-16"), "save it as UTF-8".to_owned()));
         return None;
     }
-    let bad = std::str::from_utf8(&bytes).err().map(|error| (error.valid_up_to(), bytes.get(error.valid_up_to()).copied().unwrap_or_default()));
-    let text = String::from_utf8_lossy(&bytes);
-    let text = strip_bom(&text).to_owned();
-    let cut = if bytes.starts_with("\u{feff}".as_bytes()) { '\u{feff}'.len_utf8() } else { 0 };
+    let (mut text, bad) = match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let byte = error.as_bytes().get(at).copied().unwrap_or_default();
+            (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some((at, byte)))
+        }
+    };
+    let cut = text.len() - strip_bom(&text).len();
+    text.drain(..cut);
     let source = sources.add_once(name, text.as_str(), named_at);
     let Some((at, byte)) = bad else { return Some((source, text)) };
     let at = at.saturating_sub(cut);

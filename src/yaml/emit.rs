@@ -23,7 +23,7 @@ pub fn emit(value: &Value) -> String {
 }
 
 fn pad(indent: usize, out: &mut String) {
-    out.extend(std::iter::repeat_n(' ', indent));
+    (0..indent).for_each(|_| out.push(' '));
 }
 
 /// `on_line`: the first entry goes on where the line stands, behind a dash.

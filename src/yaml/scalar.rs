@@ -130,10 +130,13 @@ fn is_float(text: &str) -> bool {
 /// `[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?`
 fn is_base60(text: &str) -> bool {
     let body = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !body.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
     let (body, fraction) = body.split_once('.').unwrap_or((body, ""));
     let loose = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     let mut parts = body.split(':');
-    let first = parts.next().is_some_and(|s| s.starts_with(|c: char| c.is_ascii_digit()) && loose(s));
+    let first = parts.next().is_some_and(loose);
     let mut rest = parts.peekable();
     first && loose(fraction) && rest.peek().is_some() && rest.all(|s| matches!(s.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9']))
 }
