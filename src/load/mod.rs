@@ -20,6 +20,7 @@ mod budget;
 mod canonical;
 mod check;
 mod consistency;
+mod cure;
 pub mod dotenv;
 mod drives;
 pub mod explain;

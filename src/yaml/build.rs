@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Collections inside collections, aliases counted as what they stand for. Later passes walk trees by recursion.
-pub(super) const MAX_DEPTH: usize = 255;
+pub const MAX_DEPTH: usize = 255;
 /// What aliases may add to the tree, in bytes of memory: some 200,000 small values.
 const MAX_EXPANSION: usize = 32 << 20;
 

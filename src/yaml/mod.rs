@@ -3,17 +3,21 @@
 //! The parser stands behind one file, so that it can be exchanged; everything above sees only [`Node`].
 
 mod build;
+mod context;
 mod emit;
 mod fault;
+mod lines;
 mod node;
 mod order;
 mod parse;
+mod quotes;
 mod repair;
 mod scalar;
 mod slips;
 #[cfg(test)]
 mod tests;
 
+pub use build::MAX_DEPTH;
 pub use emit::emit;
 pub use node::{Entry, Mapping, Node, Tag, Value};
 pub use order::natural;

@@ -2,7 +2,8 @@
 
 use super::Node;
 use super::build::{Builder, MAX_DEPTH, Properties, Scalar, WrittenTag};
-use super::fault::{Context, Fault, explain};
+use super::context::Context;
+use super::fault::{Fault, explain};
 use super::repair::{APOSTROPHE, cut, mend};
 use super::slips;
 use crate::diag::{self, Diagnostic, SourceId};

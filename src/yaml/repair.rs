@@ -1,7 +1,9 @@
 //! Text that is no YAML by the letter, but that the reference reads and that stands in many files. Each repair keeps
 //! the length, so that every offset stays true.
 
-use super::fault::{Context, Fault, closing_quote, first_bad_escape};
+use super::context::Context;
+use super::fault::Fault;
+use super::quotes::{closing_quote, first_bad_escape};
 
 /// Stands for the two bytes of `\'` while a mended text is read. A letter of two bytes that Compose files don't hold;
 /// where one does, that repair is not made.

@@ -2,7 +2,7 @@
 
 use super::schema::description;
 use super::{Form, Format, Identity, Key, Merge, Object, Others, ROOT, Scalar, Shape};
-use crate::load::check::describe;
+use crate::load::cure::describe;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
