@@ -526,16 +526,7 @@ pub struct Ls {
 
 /// Check the files and print them in canonical form
 #[derive(Clone, Debug, Default, ClapArgs)]
-#[command(after_long_help = "\
-Differences from Docker Compose: all faults are shown at once, each with its place; lists (--volumes, --networks,
---images) are sorted.
-
---explain VAR goes through what could set the variable, in the order that counts: the shell, env files (a later
---env-file before an earlier one, the project's before that of an included file), the default of each expression; and
-lists every place that uses it, with what it gives there. It works while the files are broken, too.
-
---explain PATH goes through all that says something about the value: each file, included files, the services that one
-extends, env files, merge keys, !reset and !override. Items of lists are [0], keys with dots may be quoted.")]
+#[command(after_long_help = config_help())]
 pub struct Config {
     /// Services; none means all that the profiles enable
     #[arg(value_name = "SERVICE")]
@@ -627,6 +618,25 @@ pub struct Check {
     /// Print nothing; the exit code says it
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What `config --help` says beside the flags.
+fn config_help() -> String {
+    format!(
+        "\
+Differences from Docker Compose: all faults are shown at once, each with its place; lists (--volumes, --networks,
+--images) are sorted.
+
+--explain VAR goes through what could set the variable, in the order that counts: the shell, env files (a later
+--env-file before an earlier one, the project's before that of an included file), the default of each expression; and
+lists every place that uses it, with what it gives there. It works while the files are broken, too.
+
+--explain PATH goes through all that says something about the value: each file, included files, the services that one
+extends, env files, merge keys, !reset and !override. Items of lists are [0], keys with dots may be quoted.
+
+Limits: {}",
+        crate::load::limits()
+    )
 }
 
 /// What `check --help` says beside the flags.

@@ -5,7 +5,7 @@
 use crate::diag::{Diagnostic, Span};
 
 /// Bytes: some 250,000 values, or 30,000 published ports.
-const MAX: usize = 30 << 20;
+pub(super) const MAX: usize = 30 << 20;
 
 /// How deep files may include each other, and services extend each other. Both are followed by recursion.
 pub(super) const MAX_CHAIN: usize = 100;

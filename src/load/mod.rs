@@ -207,6 +207,19 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     })
 }
 
+/// What a project may ask for, in words: more is refused at its line, so that no file takes all memory.
+pub fn limits() -> String {
+    format!(
+        "a text may have {} MB and {} levels of nesting; a project {MAX_SERVICES} services, {} MB of values once aliases, merges
+and ranges are carried out, and {} files or services in a chain of include or extends. Of findings {MAX_FINDINGS} are shown,
+errors first.",
+        read::MAX >> 20,
+        crate::yaml::MAX_DEPTH,
+        budget::MAX >> 20,
+        budget::MAX_CHAIN,
+    )
+}
+
 /// The environment that a command works with: that of the process, and over its gaps that of the project's env files.
 /// Their faults are reported by [`load`].
 pub fn environment(request: &Request) -> BTreeMap<String, String> {
