@@ -45,6 +45,7 @@ pub(super) async fn fetch(reference: &str, cache: &Path, environment: &BTreeMap<
         let cure = match &fault {
             Fault::NotFound => "see that name and tag are right".to_owned(),
             Fault::Denied(_) => format!("log in: `docker login {}`", Reference::parse(reference).registry()),
+            Fault::Busy(_) => "try again later".to_owned(),
             Fault::Unreachable(_) => "see that the address is right and that this machine can reach it".to_owned(),
             Fault::Garbled(_) => "see that it is the address of a registry".to_owned(),
             Fault::Configuration(_) => "mend config.json in ~/.docker or DOCKER_CONFIG".to_owned(),

@@ -3,6 +3,7 @@
 pub mod client_config;
 pub mod credentials;
 mod http;
+mod registries;
 mod repository;
 #[cfg(feature = "tls")]
 mod tls;
@@ -11,7 +12,8 @@ mod tls;
 mod tls;
 
 pub use http::{Io, tcp};
-pub use repository::{Fault, Repository};
+pub use registries::Registries;
+pub use repository::{Body, Fault, Repository};
 pub use tls::Tls;
 
 use std::path::{Path, PathBuf};

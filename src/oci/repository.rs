@@ -2,7 +2,8 @@
 
 use super::client_config::{AuthEntry, ClientConfig};
 use super::credentials::{Reference, credentials};
-use super::http::{self, Answer, is_loopback};
+use super::http::{self, is_loopback};
+use super::registries::Registries;
 use crate::digest::sha256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +30,9 @@ pub enum Fault {
     /// It wants other credentials, or any.
     #[error("access is denied{0}")]
     Denied(String),
+    /// It asks to come back later.
+    #[error("the registry is busy: {0}")]
+    Busy(String),
     /// It isn't reached, or breaks off.
     #[error("the registry isn't reached: {0}")]
     Unreachable(String),
@@ -40,6 +44,13 @@ pub enum Fault {
     Configuration(String),
 }
 
+impl Fault {
+    /// Whether it may be gone when asked again.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy(_))
+    }
+}
+
 /// A repository, as one user sees it.
 pub struct Repository<'e> {
     base: String,
@@ -47,44 +58,84 @@ pub struct Repository<'e> {
     credentials: Option<AuthEntry>,
     /// What is sent along, once the registry has said that it wants something.
     authorization: Mutex<Option<String>>,
-    environment: &'e BTreeMap<String, String>,
+    client: http::Client<'e>,
+}
+
+/// A blob on its way.
+pub struct Body<'r> {
+    response: http::Response<'r>,
+    /// Bytes that come although they weren't asked for.
+    skip: u64,
+}
+
+impl Body<'_> {
+    /// The next bytes; none at the end, which may be that of the connection: see how much has come.
+    ///
+    /// # Errors
+    /// [`Fault::Unreachable`] when it breaks off.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            let Some(mut bytes) = self.response.chunk().await.map_err(|e| Fault::Unreachable(e.to_string()))? else { return Ok(None) };
+            let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+            self.skip -= skipped as u64;
+            if skipped < bytes.len() {
+                return Ok(Some(bytes.split_off(skipped)));
+            }
+        }
+    }
 }
 
 impl<'e> Repository<'e> {
-    /// The repository of a reference, with the credentials of `~/.docker` or `DOCKER_CONFIG`. Registries on this machine
-    /// may do without TLS.
+    /// The repository of a reference, with the credentials of `~/.docker` or `DOCKER_CONFIG`. Registries on this machine,
+    /// and those that [`Registries`] names, may do without TLS.
     ///
     /// # Errors
     /// [`Fault::Configuration`].
     pub async fn open(reference: &Reference<'_>, environment: &'e BTreeMap<String, String>) -> Result<Self, Fault> {
-        let folder = environment.get("DOCKER_CONFIG").filter(|f| !f.is_empty()).map(PathBuf::from);
-        let folder = folder.or_else(|| Some(PathBuf::from(environment.get("HOME")?).join(".docker")));
         let registry = reference.registry();
-        let credentials = match folder {
-            Some(folder) => {
-                let config = ClientConfig::read(&folder).map_err(|e| Fault::Configuration(e.to_string()))?;
-                credentials(&config, registry, environment).await.map_err(Fault::Configuration)?
-            }
-            None => None,
-        };
-        let (host, name) = match registry {
-            "docker.io" => ("registry-1.docker.io", reference.repository.trim_start_matches("docker.io/")),
-            host => (host, reference.repository.strip_prefix(host).unwrap_or(reference.repository).trim_start_matches('/')),
-        };
-        let name = if registry == "docker.io" && !name.contains('/') { format!("library/{name}") } else { name.to_owned() };
+        let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+        let client = http::Client::new(environment);
         let mut base = format!("https://{host}");
-        if is_loopback(host.split(':').next().unwrap_or_default()) {
+        if is_loopback(host.split(':').next().unwrap_or_default()) || Registries::of(environment).map_err(Fault::Configuration)?.is_insecure(host) {
             // Asked first whether it speaks TLS: whoever does without says so by an answer that makes sense.
             let plain = format!("http://{host}");
             let probe = async |base: &str| {
                 let uri = format!("{base}/v2/").parse().map_err(|_| Fault::Configuration(format!("{host:?} is no host")))?;
-                Ok(http::get(&uri, "*/*", None, MANIFEST_LIMIT, environment).await)
+                Ok(client.get(&uri, "*/*", None, MANIFEST_LIMIT).await)
             };
             if probe(&base).await?.is_err() && probe(&plain).await?.is_ok_and(|a| matches!(a.status, StatusCode::OK | StatusCode::UNAUTHORIZED)) {
                 base = plain;
             }
         }
-        Ok(Self { base, name, credentials, authorization: Mutex::new(None), environment })
+        Self::of(reference, base, registry, client).await
+    }
+
+    /// The same repository at a mirror, with the credentials for that.
+    ///
+    /// # Errors
+    /// [`Fault::Configuration`].
+    pub async fn at_mirror(reference: &Reference<'_>, mirror: &str, environment: &'e BTreeMap<String, String>) -> Result<Self, Fault> {
+        let host = mirror.split_once("://").map_or(mirror, |(_, rest)| rest).split('/').next().unwrap_or_default();
+        Self::of(reference, mirror.trim_end_matches('/').to_owned(), host, http::Client::new(environment)).await
+    }
+
+    async fn of(reference: &Reference<'_>, base: String, server: &str, client: http::Client<'e>) -> Result<Self, Fault> {
+        let environment = client.environment();
+        let folder = environment.get("DOCKER_CONFIG").filter(|f| !f.is_empty()).map(PathBuf::from);
+        let folder = folder.or_else(|| Some(PathBuf::from(environment.get("HOME")?).join(".docker")));
+        let credentials = match folder {
+            Some(folder) => {
+                let config = ClientConfig::read(&folder).map_err(|e| Fault::Configuration(e.to_string()))?;
+                credentials(&config, server, environment).await.map_err(Fault::Configuration)?
+            }
+            None => None,
+        };
+        let name = match reference.registry() {
+            "docker.io" => reference.repository.trim_start_matches("docker.io/"),
+            host => reference.repository.strip_prefix(host).unwrap_or(reference.repository).trim_start_matches('/'),
+        };
+        let name = if reference.registry() == "docker.io" && !name.contains('/') { format!("library/{name}") } else { name.to_owned() };
+        Ok(Self { base, name, credentials, authorization: Mutex::new(None), client })
     }
 
     /// The manifest of a tag or digest, and its digest.
@@ -110,14 +161,29 @@ impl<'e> Repository<'e> {
         if found == wanted { Ok(body) } else { Err(Fault::Garbled(format!("the content of {wanted} is that of {found}"))) }
     }
 
+    /// A blob from one of its bytes on. Nothing is checked.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn open_blob(&self, wanted: &str, from: u64) -> Result<Body<'_>, Fault> {
+        let response = self.ask(&format!("blobs/{wanted}"), "*/*", from).await?;
+        let skip = if response.status == StatusCode::PARTIAL_CONTENT { 0 } else { from };
+        Ok(Body { response, skip })
+    }
+
     async fn get(&self, tail: &str, accept: &str, limit: usize) -> Result<Bytes, Fault> {
+        let all = async { self.ask(tail, accept, 0).await?.all(limit).await.map(|a| a.body).map_err(|e| Fault::Unreachable(e.to_string())) };
+        tokio::time::timeout(http::ANSWER_TIMEOUT, all).await.map_err(|_| Fault::Unreachable("it didn't answer in time".to_owned()))?
+    }
+
+    async fn ask(&self, tail: &str, accept: &str, from: u64) -> Result<http::Response<'_>, Fault> {
         let first: Uri = self.uri(&format!("{}/v2/{}/{tail}", self.base, self.name))?;
         let mut asked_for_token = false;
         loop {
             let authorization = self.held();
-            let answer = self.follow(&first, accept, authorization.as_deref(), limit).await?;
+            let answer = self.follow(&first, http::Wanted { accept, authorization: authorization.as_deref(), from }).await?;
             match answer.status {
-                StatusCode::OK => return Ok(answer.body),
+                StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(answer),
                 StatusCode::NOT_FOUND => return Err(Fault::NotFound),
                 StatusCode::UNAUTHORIZED if !asked_for_token => {
                     asked_for_token = true;
@@ -128,7 +194,8 @@ impl<'e> Repository<'e> {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                     return Err(Fault::Denied(if self.credentials.is_some() { " with the credentials that are stored" } else { "" }.to_owned()));
                 }
-                StatusCode::TOO_MANY_REQUESTS => return Err(Fault::Denied(": too many requests for now".to_owned())),
+                StatusCode::TOO_MANY_REQUESTS => return Err(Fault::Busy("too many requests for now".to_owned())),
+                other if other.is_server_error() => return Err(Fault::Busy(format!("status {other}"))),
                 other => return Err(Fault::Garbled(format!("status {other}"))),
             }
         }
@@ -139,11 +206,14 @@ impl<'e> Repository<'e> {
     }
 
     /// Asks, and asks elsewhere as long as the answer says so. Other hosts are told nothing of the user.
-    async fn follow(&self, first: &Uri, accept: &str, authorization: Option<&str>, limit: usize) -> Result<Answer, Fault> {
+    async fn follow(&self, first: &Uri, wanted: http::Wanted<'_>) -> Result<http::Response<'_>, Fault> {
         let mut uri = first.clone();
         for _ in 0..=REDIRECTIONS {
             let own = uri.authority() == first.authority() && uri.scheme() == first.scheme();
-            let answer = http::get(&uri, accept, authorization.filter(|_| own), limit, self.environment)
+            let wanted = http::Wanted { authorization: wanted.authorization.filter(|_| own), ..wanted };
+            let answer = self
+                .client
+                .ask(&uri, wanted)
                 .await
                 .map_err(|e| Fault::Unreachable(format!("{}: {e}", uri.authority().map_or("", |a| a.as_str()))))?;
             let Some(to) = answer.headers.get(LOCATION).filter(|_| answer.status.is_redirection()) else { return Ok(answer) };
@@ -180,12 +250,16 @@ impl<'e> Repository<'e> {
             query += &format!("&service={}", escaped(service));
         }
         let uri = self.uri(&format!("{realm}{}{query}", if realm.contains('?') { '&' } else { '?' }))?;
-        let answer = http::get(&uri, "application/json", basic.map(|b| format!("Basic {b}")).as_deref(), MANIFEST_LIMIT, self.environment)
+        let answer = self
+            .client
+            .get(&uri, "application/json", basic.map(|b| format!("Basic {b}")).as_deref(), MANIFEST_LIMIT)
             .await
             .map_err(|e| Fault::Unreachable(format!("{realm}: {e}")))?;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Fault::Denied(format!(" by {realm}"))),
+            StatusCode::TOO_MANY_REQUESTS => return Err(Fault::Busy(format!("{realm} gives no more tokens for now"))),
+            other if other.is_server_error() => return Err(Fault::Busy(format!("{realm} answers with status {other}"))),
             other => return Err(Fault::Garbled(format!("{realm} answers with status {other}"))),
         }
         let token: Token = serde_json::from_slice(&answer.body).map_err(|e| Fault::Garbled(format!("{realm}: {e}")))?;

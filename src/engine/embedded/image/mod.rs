@@ -8,7 +8,7 @@
 //!     fs/                          the files, for overlayfs
 //!     recipe.gz                    what the archive has besides: with it the very same archive can be made again
 //!     layer.json                   LayerRecord
-//!   blobs/sha256/HEX               configurations and manifests as they came
+//!   blobs/sha256/HEX               configurations as they came
 //!   tmp/PID-N/                     what isn't whole yet; flock: its owner lives
 //! ```
 //!
@@ -18,13 +18,18 @@
 
 mod archive;
 mod config;
+mod import;
+mod keep;
 mod layer;
 mod manifest;
 mod name;
 mod pull;
 mod report;
+mod save;
 mod store;
 
+pub use import::Files;
+pub use keep::{Listed, Removed, Usage};
 pub use layer::Limits;
 pub use name::{Name, Platform, Tagged, Version};
 
@@ -150,7 +155,10 @@ impl Store {
                 let absent = || EngineError::new(ErrorKind::NotFound, format!("{} is no folder", folder.display()));
                 return self.directory(&name, folder)?.ok_or_else(absent);
             }
-            Name::Registry(tagged) => pull::pull(self, limits, tagged, &wanted, platform.is_some(), environment, &report).await?,
+            Name::Registry(tagged) => {
+                let wanted = pull::Wanted { name: tagged, platform: &wanted, strict: platform.is_some(), environment };
+                pull::pull(self, limits, &wanted, &report).await?
+            }
             _ => {
                 let (store, name) = (self.clone(), name.clone());
                 aside(move || archive::load_one(&Intake::new(&store, limits)?, &name, &wanted, &report)).await?
@@ -158,15 +166,6 @@ impl Store {
         };
         let tagged = Some(store::now());
         self.image(record, tagged).ok_or_else(|| EngineError::new(ErrorKind::Conflict, format!("{reference} was removed while it came")))
-    }
-
-    /// Takes the name `reference` away; the image goes with its last name. False if there was no such name.
-    ///
-    /// # Errors
-    /// The store can't be written.
-    pub fn untag(&self, reference: &str) -> Result<bool, EngineError> {
-        let name = Name::parse(reference)?.to_string();
-        self.change_name(&name, |record| !std::mem::take(&mut record.images).is_empty())
     }
 
     /// The image with an id, or the only one whose id begins so.

@@ -26,6 +26,9 @@ pub struct ImageRecord {
     pub config: ImageConfig,
     /// Diff ids of its layers without `sha256:`, the lowest first.
     pub layers: Vec<String>,
+    /// How many of them, from the lowest, are hidden by one above.
+    #[serde(default)]
+    pub hidden: usize,
     /// For which machines it is.
     pub platform: Platform,
     /// When it was made.
@@ -150,7 +153,7 @@ impl Store {
     pub(super) fn image(&self, found: ImageRecord, tagged: Option<Timestamp>) -> Option<Image> {
         let layers = match &found.folder {
             Some(folder) => vec![folder.clone()],
-            None => found.layers.iter().map(|l| self.layer_folder(l).join("fs")).collect(),
+            None => found.layers.iter().skip(found.hidden).map(|l| self.layer_folder(l).join("fs")).collect(),
         };
         layers.iter().all(|l| l.is_dir()).then_some(Image { id: found.id, config: found.config, layers, tagged })
     }
@@ -175,6 +178,11 @@ impl Store {
             record::write(&file, &current)?;
         }
         Ok(answer)
+    }
+
+    /// All names.
+    pub(super) fn all_names(&self) -> Result<Vec<NameRecord>, EngineError> {
+        self.records(&self.names())
     }
 
     /// All images.
@@ -363,7 +371,7 @@ impl Intake {
             let layer = self.store.layer_record(&diff_id);
             let layer = layer.ok_or_else(|| EngineError::new(ErrorKind::Protocol, format!("layer {diff_id} is not here")))?;
             if layer.opaque {
-                image.layers.clear();
+                image.hidden = image.layers.len();
             }
             image.size += layer.size;
             image.layers.push(diff_id.trim_start_matches("sha256:").to_owned());

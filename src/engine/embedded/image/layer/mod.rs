@@ -5,10 +5,15 @@
 
 mod entries;
 mod limits;
+mod pack;
 pub mod recipe;
 pub mod stream;
 mod tree;
 mod unpack;
 
 pub use limits::Limits;
+pub use pack::pack;
 pub use unpack::{explain, unpack};
+
+#[cfg(test)]
+mod tests;
