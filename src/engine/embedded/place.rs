@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The folders of the engine. Names of containers, volumes and networks are checked before they become names of files:
 /// see [`is_name`].
@@ -114,8 +115,10 @@ pub fn is_name(text: &str) -> bool {
 /// # Errors
 /// As those two.
 pub fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut beside = file.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
+    // Threads of one process write the same file too.
+    beside.push(format!(".{}-{}.new", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
     std::fs::write(&beside, content)?;
     std::fs::rename(&beside, file)
 }
