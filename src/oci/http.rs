@@ -32,7 +32,6 @@ const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a server answered.
 pub(super) struct Answer {
     pub status: StatusCode,
-    pub headers: HeaderMap,
     pub body: Bytes,
 }
 
@@ -158,7 +157,7 @@ impl Response<'_> {
             }
             body.extend_from_slice(&bytes);
         }
-        Ok(Answer { status: self.status, headers: std::mem::take(&mut self.headers), body: body.freeze() })
+        Ok(Answer { status: self.status, body: body.freeze() })
     }
 }
 
