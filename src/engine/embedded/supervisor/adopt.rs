@@ -50,17 +50,15 @@ pub fn end_of(process: impl AsFd + Copy, pid: i32, start: u64) -> End {
         End::Unknown => {}
         known => return known,
     }
-    // When its parent has let it go, the kernel tells those who hold a descriptor.
-    if let Some(status) = pidfd::exit_status(process) {
-        return End::Code(code(status));
+    // As long as its parent hasn't let it go it stands among the processes, with its code; after that the kernel tells
+    // those who hold a descriptor.
+    let here = stat(pid).filter(|fields| fields.get(19).is_some_and(|s| *s == start.to_string()));
+    let standing = here.as_ref().filter(|fields| fields.first().is_some_and(|s| s == "Z")).and_then(|fields| fields.get(49)?.parse().ok());
+    match standing.or_else(|| pidfd::exit_status(process)) {
+        Some(status) => End::Code(code(status)),
+        None if here.is_some() => End::NotYet,
+        None => End::Unknown,
     }
-    if begun(pid) == Some(start) { End::NotYet } else { End::Unknown }
-}
-
-/// How a process has ended that nobody lets go: it stands among the processes, with its code.
-pub fn end_of_zombie(pid: i32) -> Option<i64> {
-    let fields = stat(pid).filter(|f| f.first().is_some_and(|s| s == "Z"))?;
-    fields.get(49)?.parse().ok().map(code)
 }
 
 /// The exit code in what wait(2) tells: 128 + n for signal n.

@@ -238,13 +238,8 @@ mod tests {
             let (descriptor, theirs) = fifo(&folder.path().join("stdout")).unwrap();
             let token = Poll::new().unwrap().add(&descriptor, EventFlags::IN, ()).unwrap();
             let log = LogWriter::open(&folder.path().join("log"), LogOptions::of(None).unwrap()).unwrap();
-            Self {
-                capture: Capture { descriptor, token, stream: Stream::Stdout, terminal: false },
-                theirs,
-                log,
-                bench: Bench::new().unwrap(),
-                folder,
-            }
+            let mark = Some(Mark::open(&folder.path().join("mark")).unwrap());
+            Self { capture: Capture { descriptor, token, stream: Stream::Stdout, mark }, theirs, log, bench: Bench::new().unwrap(), folder }
         }
 
         fn print(&self, text: &[u8]) {

@@ -9,9 +9,6 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// How long the parent of an adopted process may take to let it go.
-const PARENT: Duration = Duration::from_secs(1);
-
 /// How a process has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -56,18 +53,8 @@ impl Supervisor {
             End::Unknown => self.ended(id, 255, true),
             End::NotYet => {
                 // One that isn't our child: whoever is its parent lets it go, which is reported without being asked for.
-                let (token, pidfd, number) = (run.token, run.pidfd(), run.number);
-                self.poll.change(token, pidfd, EventFlags::empty());
-                self.timers.add(self.clock.passed().saturating_add(PARENT), Due::Zombie(id.to_owned(), number));
+                self.poll.change(run.token, run.pidfd(), EventFlags::empty());
             }
-        }
-    }
-
-    /// Whoever is the parent of a process has had time to let it go.
-    pub fn zombie(&mut self, id: &str, number: u64) {
-        let Some(run) = self.containers.get(id).and_then(|c| c.run.as_ref()).filter(|r| r.number == number) else { return };
-        if let Some(code) = super::adopt::end_of_zombie(run.pid) {
-            self.ended(id, code, false);
         }
     }
 

@@ -54,8 +54,6 @@ pub enum Due {
     Probe(String, u64),
     /// A probe has had its time.
     ProbeOver(String, u64, u64),
-    /// An adopted process has ended, and its parent has had time to let it go.
-    Zombie(String, u64),
 }
 
 /// What an op gave: an outcome, or nothing yet, which means that somebody has kept its ticket.
@@ -204,7 +202,6 @@ impl Supervisor {
                 Due::Kill(id, run) => self.patience_over(&id, run),
                 Due::Restart(id, wait) => self.wait_over(&id, wait),
                 Due::Probe(id, run) => self.probe_due(&id, run),
-                Due::Zombie(id, run) => self.zombie(&id, run),
                 Due::ProbeOver(id, run, probe) => self.probe_over(&id, run, probe),
             }
         }
