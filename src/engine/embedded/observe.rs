@@ -153,6 +153,10 @@ fn container(seen: Seen, boot: &str, now: Timestamp, networks: &mut Networks<'_>
     let health = kept.health.filter(|_| state == State::Running);
     let exit_code = if state == kept.state.unwrap_or(State::Created) { kept.exit_code } else { None };
     let run = Run { health, exit_code, started: kept.started, finished: kept.finished.or(kept.started) };
+    let mut status = status::sentence(state, &run, now);
+    if kept.oom_killed && matches!(state, State::Exited | State::Restarting) {
+        status.push_str(" (out of memory)");
+    }
     let spec = record.spec;
     let mut labels = spec.labels;
     if let ConfigHash::Known(hash) = spec.config_hash {
@@ -176,7 +180,7 @@ fn container(seen: Seen, boot: &str, now: Timestamp, networks: &mut Networks<'_>
         state,
         health,
         exit_code: exit_code.filter(|_| matches!(state, State::Exited | State::Restarting | State::Dead)),
-        status: status::sentence(state, &run, now),
+        status,
         labels,
         ports: if alive { ports(kept.ports, &spec.expose) } else { Vec::new() },
         mounts: record.mounts.into_iter().map(|m| m.point).collect(),

@@ -1,8 +1,11 @@
 //! The end of a process, and what follows from it.
 
+use super::super::cgroup::Usage;
 use super::container::{Process, Run, Then};
+use super::log::{self, LogWriter};
 use super::turn::{Due, Supervisor, changed};
 use crate::policy::{HealthFact, RestartAction, RestartFact};
+use crate::units::Timestamp;
 use crate::world::{EventKind, State, Stream};
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -77,9 +80,12 @@ impl Supervisor {
         if let Some(health) = &mut run.health {
             health.on(HealthFact::Ended, passed);
         }
+        let out_of_memory = usage.oom_kills > 0 && self.containers.get(id).is_some_and(|c| !c.state.oom_killed);
+        if let Some(log) = run.log.as_mut().filter(|_| out_of_memory) {
+            note_out_of_memory(log, &usage, now);
+        }
         self.let_go(id, run);
         let Some(container) = self.containers.get_mut(id) else { return };
-        let out_of_memory = usage.oom_kills > 0 && !container.state.oom_killed;
         let then = std::mem::take(&mut container.then);
         let on_purpose = container.state.stopped_on_purpose || !then.is_empty();
         let fact = if on_purpose { RestartFact::Stopped } else { RestartFact::Exited { code } };
@@ -199,8 +205,9 @@ impl Supervisor {
 
     /// Memory has run out in a container.
     pub fn memory_ran_out(&mut self, id: &str) {
+        let now = self.clock.now();
         let Some(container) = self.containers.get_mut(id) else { return };
-        let Some(run) = &container.run else { return };
+        let Some(run) = &mut container.run else { return };
         if let Some((watch, _)) = &run.oom {
             // The count of an eventfd; other kinds of watches have nothing to read.
             let mut count = [0_u8; 8];
@@ -209,8 +216,12 @@ impl Supervisor {
                 let _ = rustix::io::read(watch, &mut count);
             }
         }
-        if run.cgroup.usage().oom_kills == 0 || container.state.oom_killed {
+        let usage = run.cgroup.usage();
+        if usage.oom_kills == 0 || container.state.oom_killed {
             return;
+        }
+        if let Some(log) = &mut run.log {
+            note_out_of_memory(log, &usage, now);
         }
         container.state.oom_killed = true;
         let _ = self.save(id);
@@ -224,6 +235,16 @@ impl Supervisor {
             run.cgroup.kill();
         }
     }
+}
+
+/// Says in a container's log why a process of it is gone: the kernel kills without a word. A log without room stays
+/// without it.
+fn note_out_of_memory(log: &mut LogWriter, usage: &Usage, now: Timestamp) {
+    let limit = usage.memory_limit.map_or_else(String::new, |bytes| format!(" (limit {:.1} MiB)", bytes as f64 / f64::from(1 << 20)));
+    let mut records = Vec::new();
+    let time = log.time(now);
+    log::encode(&mut records, time, Stream::Stderr, format!("consort: memory ran out{limit}, the kernel has killed a process\n").as_bytes(), true);
+    let _ = log.append(&records);
 }
 
 /// Sends a signal to a process; one that has just ended gets none.
