@@ -321,10 +321,10 @@ fn one(root: &Root, mount: Ready) -> Result<(), EngineError> {
                 copy::into_volume(root, target, &tree)?;
             }
             let place = root.find_or_make(target, if folder { Make::Folder } else { Make::File }).told(words)?;
-            match attach(&tree, place) {
-                Err(Errno::NOTDIR) if folder => Err(refused(format!("a folder can't be mounted at {target}: that is a file in the image"))),
-                Err(Errno::NOTDIR) => Err(refused(format!("a file can't be mounted at {target}: that is a folder in the image"))),
-                done => done.told(words),
+            match (folder, is_folder(&place)) {
+                (true, false) => Err(refused(format!("a folder can't be mounted at {target}: that is a file in the image"))),
+                (false, true) => Err(refused(format!("a file can't be mounted at {target}: that is a folder in the image"))),
+                _ => attach(&tree, place).told(words),
             }
         }
         Source::Memory { mut options, attributes, mode } => {
