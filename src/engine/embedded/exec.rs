@@ -4,6 +4,7 @@
 
 use super::observe::Seen;
 use super::part::PART;
+use super::supervisor::launch::Program;
 use super::supervisor::wire::{Lines, line};
 use super::{Embedded, inspect, ops};
 use crate::world::{Applied, EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, HookSpec, State, Stream, Target};
@@ -148,7 +149,9 @@ impl Helper {
     fn start(engine: &Embedded, request: &ExecRequest, streams: Option<[OwnedFd; STREAMS]>) -> io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, rustix::net::SocketFlags::CLOEXEC, None)?;
-        let child = tokio::process::Command::new(engine.links.program())
+        // It lives while it is started: see there.
+        let program = Program::of(engine.links.program());
+        let child = tokio::process::Command::new(&program.path)
             .args([PART, "exec"])
             .env_clear()
             .current_dir("/")

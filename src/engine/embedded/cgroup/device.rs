@@ -1,6 +1,7 @@
 //! Which devices the processes of a group may open: the `devices` controller of v1, a program in the kernel on v2.
 
 use super::{Layout, refused};
+use crate::engine::embedded::record::failed;
 use crate::world::{EngineError, ErrorKind, ResourceSpec};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
@@ -130,8 +131,13 @@ pub(super) fn v1(layout: &Layout, path: &str, rules: &[Rule], warnings: &mut Vec
     rules.iter().try_for_each(|rule| write("devices.allow", &rule.to_string()))
 }
 
-pub(super) fn v2(folder: &Path, rules: &[Rule], warnings: &mut Vec<String>) {
-    let _ = (folder, rules, warnings);
+/// Without a filter a container could open the machine's disks: it isn't started then.
+pub(super) fn v2(folder: &Path, rules: &[Rule]) -> Result<(), EngineError> {
+    if rules.first().is_some_and(|r| r.kind == 'a') {
+        return Ok(());
+    }
+    super::restrict_devices(folder, rules)
+        .map_err(|e| failed("containers can't be kept from the machine's devices: the kernel takes no filter for them (bpf)", &e))
 }
 
 #[cfg(test)]

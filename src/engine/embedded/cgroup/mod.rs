@@ -1,11 +1,13 @@
 //! Control groups: v1, hybrid and v2. Limits, who is in one, freezing, out of memory, what it uses.
 
 mod device;
+mod filter;
 mod layout;
 mod limit;
 mod usage;
 
 pub use device::{Access, Rule};
+pub use filter::restrict_devices;
 pub use layout::{Layout, layout};
 
 use super::record::failed;
@@ -72,7 +74,7 @@ impl Cgroup {
         self.folders(layout)?;
         if layout.unified_has_controllers() {
             limit::v2(&layout.unified_folder(&self.path), resources, &mut warnings)?;
-            device::v2(&layout.unified_folder(&self.path), &rules, &mut warnings);
+            device::v2(&layout.unified_folder(&self.path), &rules)?;
         } else {
             limit::v1(layout, &self.path, resources, &mut warnings)?;
             device::v1(layout, &self.path, &rules, &mut warnings)?;

@@ -19,7 +19,7 @@ use super::cgroup::{Cgroup, layout};
 use super::image::Image;
 use super::record::ResolvedMount;
 use super::sys::process::{Cloned, clone, exit};
-use crate::world::{ContainerSpec, EngineError, ErrorKind, ExecSpec, FileSpec, NetworkMode};
+use crate::world::{ContainerSpec, EngineError, ErrorKind, ExecSpec, FileSpec, MountKind, NetworkMode};
 use command::Command;
 use error::{Told as _, refused, unsupported};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, recvmsg, socketpair};
@@ -201,6 +201,38 @@ pub fn warnings(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
         warnings.push("SELinux labels are not applied: this engine has no SELinux support yet".into());
     }
     sysctl::of(spec)?;
+    warnings.extend(beyond_us(spec)?);
+    Ok(warnings)
+}
+
+/// Keys that other engines have a meaning for.
+fn beyond_us(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
+    let mut warnings = Vec::new();
+    match spec.runtime.as_str() {
+        "" => {}
+        // What Docker does without being asked: nobody counts on more than that.
+        "runc" | "io.containerd.runc.v2" => warnings.push(format!("`runtime: {}` does nothing: this engine runs containers itself", spec.runtime)),
+        other => return Err(unsupported(format!("`runtime: {other}` is not supported: this engine runs containers itself"))),
+    }
+    if !matches!(spec.isolation.as_str(), "" | "default") {
+        return Err(unsupported(format!("`isolation: {}` is for Windows", spec.isolation)));
+    }
+    if let Some(name) = spec.storage_options.keys().next() {
+        return Err(unsupported(format!("the storage option `{name}` is not supported by this engine")));
+    }
+    if let Some(request) = spec.resources.device_requests.first() {
+        let what = if request.driver.is_empty() { request.capabilities.join(", ") } else { request.driver.clone() };
+        return Err(unsupported(format!("devices by capability ({what}) are not supported by this engine: name them in `devices`")));
+    }
+    let relabelled = |m: &crate::world::MountSpec| matches!(&m.kind, MountKind::Bind { selinux, .. } if !selinux.is_empty());
+    if spec.mounts.iter().any(relabelled) && Path::new("/sys/fs/selinux/enforce").exists() {
+        warnings.push("`z` and `Z` do nothing: this engine has no SELinux support yet".into());
+    }
+    let score = spec.resources.oom_score_adj;
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|s| s.trim().parse::<i64>().ok()).unwrap_or(0);
+    if score < own && privilege::own() & rustix::thread::CapabilitySet::SYS_RESOURCE.bits() == 0 {
+        warnings.push(format!("oom_score_adj stays {own}: lowering it to {score} needs CAP_SYS_RESOURCE"));
+    }
     Ok(warnings)
 }
 
@@ -337,6 +369,7 @@ pub fn prepare(spec: &ContainerSpec, around: &Surroundings<'_>, streams: Streams
         },
     };
     limit::check(&spec.resources.ulimits)?;
+    beyond_us(spec)?;
     let copy = copy(flags, around.cgroup, around.pid_of, |line| child::begin(&container, streams, line))?;
     Ok(Prepared { pid: copy.pid, pidfd: copy.pidfd, status: copy.status, go: copy.go })
 }

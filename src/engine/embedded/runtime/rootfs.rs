@@ -258,6 +258,12 @@ pub fn furnish(root: &Root, with: Furnishing<'_>) -> Result<(), EngineError> {
             if with.cgroups.iter().any(|(name, _)| !name.is_empty()) {
                 at("/sys/fs/cgroup", filesystem("tmpfs", "tmpfs", ["mode=755"], HARMLESS))?;
             }
+            for (name, _) in with.cgroups.iter().filter(|(name, _)| name.contains(',')) {
+                for controller in name.split(',') {
+                    let path = format!("/sys/fs/cgroup/{controller}");
+                    rustix::fs::symlink(name, &path).told(|| format!("{path} can't be made"))?;
+                }
+            }
             for (name, tree) in with.cgroups {
                 change(&tree, Change::set(HARMLESS | read_only), true).told(|| "/sys/fs/cgroup can't be mounted".into())?;
                 at(&if name.is_empty() { "/sys/fs/cgroup".to_owned() } else { format!("/sys/fs/cgroup/{name}") }, Ok(tree))?;

@@ -1,6 +1,7 @@
 //! Safe wrappers of system calls that `rustix` doesn't have. The only place with `unsafe` code; every block says why it
 //! is sound.
 
+pub mod bpf;
 pub mod mount;
 pub mod netlink;
 pub mod pidfd;
