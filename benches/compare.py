@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Consort against Docker Compose on one engine: the same projects, in turn, ratios of medians.
 
-    benches/compare.py --ours target/release/consort --peer docker-compose [--runs 5] [--only up,logs]
+    benches/compare.py --ours target/release/consort --peer docker-compose [--runs 5] [--only up,logs] [--embedded]
 
-Both commands use the engine that DOCKER_HOST names. Every measurement alternates peer and ours, so that whatever else
+Both commands use the engine that DOCKER_HOST names; with --embedded (as root) ours is its own engine instead, in folders
+of its own, with the image from the registry that CONSORT_REGISTRY_MIRRORS names. Every measurement alternates peer and ours, so that whatever else
 the machine does falls on both. Wall clock and CPU time are of the command itself (children included), not of the
 engine. The peak of memory is what GNU time reports (Debian's package `time`): a child of this script would be charged
 for the interpreter it was forked from.
@@ -19,14 +20,16 @@ import tempfile
 import time
 
 IMAGE = "busybox:latest"
+# Ratios to the peer on Docker that the embedded engine is held to: services to (up, down).
+EMBEDDED = {1: (1 / 6, 1 / 4), 10: (1 / 12, 1 / 8), 50: (1 / 15, 1 / 20)}
 # Peak of memory, MiB.
 MEMORY = 10
 
 
-def run(command, cwd, check=True):
+def run(command, cwd, check=True, env=None):
     """Runs `command`; returns (wall seconds, CPU seconds)."""
     begin = time.monotonic()
-    process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - begin
@@ -36,10 +39,10 @@ def run(command, cwd, check=True):
     return wall, usage.ru_utime + usage.ru_stime
 
 
-def peak(command, cwd):
+def peak(command, cwd, env=None):
     """Runs `command`; returns its peak of resident memory in KiB."""
     with tempfile.NamedTemporaryFile(mode="r", prefix="consort-bench-peak-") as figure:
-        run(["/usr/bin/time", "-q", "-f", "%M", "-o", figure.name] + command, cwd)
+        run(["/usr/bin/time", "-q", "-f", "%M", "-o", figure.name] + command, cwd, env=env)
         return int(figure.read())
 
 
@@ -96,12 +99,45 @@ def talkative(lines):
     return f'services:\n  talk:\n    image: {IMAGE}\n    command: ["seq", "{lines}"]\n'
 
 
+def flood(megabytes):
+    """One service that writes so much as fast as it can, and ends."""
+    line = "0123456789" * 10
+    count = megabytes * 1_000_000 // (len(line) + 1)
+    return f'services:\n  flood:\n    image: {IMAGE}\n    command: ["sh", "-c", "yes {line} | head -n {count}"]\n'
+
+
+def supervisors(state):
+    """Resident memory of the supervisors of these folders, KiB."""
+    sizes = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            if b"@consort" in words and state.encode() in words:
+                with open(f"/proc/{pid}/status", encoding="ascii") as file:
+                    sizes += [int(line.split()[1]) for line in file if line.startswith("VmRSS")]
+        except OSError:
+            pass  # It has ended.
+    return sizes
+
+
 class Bench:
     def __init__(self, options):
+        self.embedded = options.embedded
+        self.environments = {"peer": dict(os.environ), "ours": dict(os.environ)}
         self.tools = {"peer": options.peer.split(), "ours": options.ours.split()}
         self.runs = options.runs
         self.only = [w for w in options.only.split(",") if w]
-        self.root = tempfile.mkdtemp(prefix="consort-bench-")
+        # Not in memory, where overlays can't have their upper layer.
+        self.root = tempfile.mkdtemp(prefix="consort-bench-", dir="/var/tmp")
+        if self.embedded:
+            self.state = os.path.join(self.root, "state")
+            folders = {"CONSORT_STATE_DIR": self.state, "CONSORT_RUN_DIR": os.path.join(self.root, "run")}
+            self.environments["ours"].update(folders, CONSORT_ENGINE="embedded")
+            self.go("ours", ["image", "pull", "-q", IMAGE], self.root)
+
+    def go(self, tool, arguments, cwd):
+        return run(self.tools[tool] + arguments, cwd, env=self.environments[tool])
 
     def wants(self, name):
         return not self.only or any(name.startswith(w) for w in self.only)
@@ -122,7 +158,7 @@ class Bench:
 
     def memory(self, name, folders, arguments):
         """One run of each tool; memory hardly varies. The target is ours alone, not a ratio."""
-        figures = {tool: peak(command + arguments, folders[tool]) / 1024 for tool, command in self.tools.items()}
+        figures = {tool: peak(command + arguments, folders[tool], self.environments[tool]) / 1024 for tool, command in self.tools.items()}
         self.row(f"{name}: memory", figures, "MiB", MEMORY, figures["ours"])
 
     def row(self, name, figures, unit, target=None, judged=None):
@@ -135,16 +171,16 @@ class Bench:
         """Runs the steps of each tool in turn, `runs` times; `measured` names the steps whose figures are kept."""
         figures = {step: {tool: [] for tool in self.tools} for step in measured}
         for _ in range(self.runs):
-            for tool, command in self.tools.items():
+            for tool in self.tools:
                 for step, arguments in steps:
-                    got = run(command + arguments, folders[tool])
+                    got = self.go(tool, arguments, folders[tool])
                     if step in figures:
                         figures[step][tool].append(got)
         return figures
 
     def once(self, folders, arguments):
-        for tool, command in self.tools.items():
-            run(command + arguments, folders[tool])
+        for tool in self.tools:
+            self.go(tool, arguments, folders[tool])
 
     def main(self):
         try:
@@ -156,12 +192,16 @@ class Bench:
                 if self.wants(f"up{n}") or self.wants(f"down{n}"):
                     folders = self.project(f"flat{n}", flat(n))
                     figures = self.alternate(folders, [("up", ["up", "-d"]), ("down", ["down", "-v"])], ["up", "down"])
-                    self.report(f"up -d, {n}", figures["up"], 1.0)
-                    self.report(f"down -v, {n}", figures["down"], 0.65 if n == 50 else None)
+                    up, down = EMBEDDED[n] if self.embedded else (1.0, 0.65 if n == 50 else None)
+                    self.report(f"up -d, {n}", figures["up"], up)
+                    self.report(f"down -v, {n}", figures["down"], down)
                     self.report(f"up -d, {n}: CPU", figures["up"], column=1)
                     if n == 50:
                         self.memory("up --dry-run, 50", folders, ["--dry-run", "up", "-d"])
                         self.memory("up -d, 50", folders, ["up", "-d"])
+                        if self.embedded:
+                            largest = max(supervisors(self.state), default=0) / 1024
+                            print(f"supervisor of 50             ours {largest:10.1f} MiB  target 4 {'met' if largest <= 4 else 'MISSED'}", flush=True)
                         self.once(folders, ["down", "-v"])
             if self.wants("load"):
                 folders = self.project("load", long_file(10_000))
@@ -179,25 +219,41 @@ class Bench:
                 self.once(folders, ["up", "-d"])
                 figures = self.alternate(folders, [("noop", ["up", "-d"]), ("ps", ["ps"])], ["noop", "ps"])
                 self.report("no-op up, 50", figures["noop"], 0.4)
+                if self.embedded:
+                    figure = statistics.median(wall for wall, _ in figures["noop"]["ours"]) * 1000
+                    print(f"no-op up, 50                 ours {figure:10.1f} ms   target 15 ms {'met' if figure <= 15 else 'MISSED'}", flush=True)
                 self.report("ps, 50", figures["ps"], 0.4)
                 self.memory("no-op up, 50", folders, ["up", "-d"])
                 self.memory("ps, 50", folders, ["ps"])
                 self.once(folders, ["down", "-v"])
+            if self.wants("exec"):
+                folders = self.project("exec", flat(1))
+                self.once(folders, ["up", "-d"])
+                figures = self.alternate(folders, [("exec", ["exec", "-T", "s0", "true"])], ["exec"])
+                self.report("exec true", figures["exec"], 1 / 7 if self.embedded else None)
+                self.once(folders, ["down", "-v"])
             if self.wants("chain"):
                 folders = self.project("chain", chain(6))
                 figures = self.alternate(folders, [("up", ["up", "-d", "--wait"]), ("down", ["down", "-v"])], ["up"])
-                self.report("chain of 6 healthy gates", figures["up"], 0.55)
+                self.report("chain of 6 healthy gates", figures["up"], 0.1 if self.embedded else 0.55)
             if self.wants("logs"):
                 folders = self.project("logs", talkative(1_000_000))
                 self.once(folders, ["up", "-d"])
-                for tool, command in self.tools.items():
-                    # Following ends with the container, so all lines are there afterwards.
-                    run(command + ["logs", "-f", "-n", "0"], folders[tool])
+                # Following ends with the container, so all lines are there afterwards.
+                self.once(folders, ["logs", "-f", "-n", "0"])
                 figures = self.alternate(folders, [("logs", ["logs", "--no-color"])], ["logs"])
                 self.report("logs, 1 M lines: wall", figures["logs"], 0.7)
                 self.report("logs, 1 M lines: CPU", figures["logs"], 0.3, column=1)
                 self.memory("logs, 1 M lines", folders, ["logs", "--no-color"])
                 self.once(folders, ["down", "-v"])
+            if self.wants("capture") and self.embedded:
+                folders = self.project("capture", flood(200))
+                begin = time.monotonic()
+                self.go("ours", ["up", "-d"], folders["ours"])
+                self.go("ours", ["logs", "-f", "-n", "0"], folders["ours"])
+                figure = 200 / (time.monotonic() - begin)
+                print(f"capture of 200 MB            ours {figure:10.1f} MB/s target 50 MB/s {'met' if figure >= 50 else 'MISSED'}", flush=True)
+                self.go("ours", ["down", "-v"], folders["ours"])
         finally:
             shutil.rmtree(self.root, ignore_errors=True)
 
@@ -207,7 +263,8 @@ def main():
     parser.add_argument("--ours", required=True)
     parser.add_argument("--peer", required=True)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", default="", help="comma-separated beginnings: start,up1,up10,up50,load,noop,ps,chain,logs")
+    parser.add_argument("--only", default="", help="comma-separated beginnings: start,up1,up10,up50,load,noop,ps,exec,chain,logs,capture")
+    parser.add_argument("--embedded", action="store_true", help="ours on its own engine, the peer on Docker")
     Bench(parser.parse_args()).main()
 
 

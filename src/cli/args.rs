@@ -1,5 +1,6 @@
 //! The command line. The only place that knows clap.
 
+pub use super::args_stores::*;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// Compose-style multi-container orchestrator with pluggable engines.
@@ -105,6 +106,9 @@ pub enum Command {
     Create(Create),
     Pause(Pause),
     Unpause(Unpause),
+    Image(Image),
+    Volume(Volume),
+    System(System),
     Schema(Schema),
     Version(Version),
     #[command(external_subcommand)]

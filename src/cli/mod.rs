@@ -5,6 +5,7 @@
 
 mod app;
 mod args;
+mod args_stores;
 mod change;
 mod check;
 mod config;
@@ -13,6 +14,8 @@ mod down;
 mod exec;
 mod fault;
 mod hints;
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+mod image;
 mod logs;
 mod ls;
 mod port_owner;
@@ -23,9 +26,15 @@ mod schema;
 mod session;
 mod settings;
 mod states;
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+mod stores;
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+mod system;
 mod up;
 mod usage;
 mod version;
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+mod volume;
 
 pub use session::{Input, Session, Signal, Wires};
 
@@ -121,6 +130,14 @@ async fn dispatch(app: &mut App, args: &Args) -> Result<Exit, Fault> {
         Some(Command::Unpause(args)) => states::unpause(app, args).await,
         Some(Command::Pull(args)) => pull::run(app, args).await,
         Some(Command::Ls(args)) => ls::run(app, args).await,
+        #[cfg(all(feature = "embedded", target_os = "linux"))]
+        Some(Command::Image(args)) => image::run(app, args).await,
+        #[cfg(all(feature = "embedded", target_os = "linux"))]
+        Some(Command::Volume(args)) => volume::run(app, args).await,
+        #[cfg(all(feature = "embedded", target_os = "linux"))]
+        Some(Command::System(args)) => system::run(app, args).await,
+        #[cfg(not(all(feature = "embedded", target_os = "linux")))]
+        Some(Command::Image(_) | Command::Volume(_) | Command::System(_)) => Err(fault::usage("this consort has no embedded engine").into()),
         Some(Command::Config(args)) => config::run(app, args).await,
         Some(Command::Check(args)) => check::run(app, args).await,
         // Done before.

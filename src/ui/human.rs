@@ -66,6 +66,26 @@ pub fn counted(n: usize, thing: &str) -> String {
     if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
 }
 
+/// Bytes, three digits, in steps of a thousand as Docker has them: `4.27MB`, `142MB`, `0B`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let text = format!("{value:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS.get(unit).unwrap_or(&"B"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +139,13 @@ mod tests {
         assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
         assert_eq!(counted(2, "container"), "2 containers");
         assert_eq!(ellipsis("sh -c 'echo hello; sleep'", 20), "sh -c 'echo hello; …");
+    }
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let pairs = [(0, "0B"), (999, "999B"), (1000, "1kB"), (4_270_000, "4.27MB"), (142_300_000, "142MB"), (17_400_000_000, "17.4GB")];
+        for (bytes, want) in pairs {
+            assert_eq!(size(bytes), want);
+        }
     }
 }

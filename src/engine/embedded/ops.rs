@@ -1,6 +1,6 @@
 //! One op: images, networks and volumes here, containers by the supervisor of their project.
 
-use super::{Embedded, blocking, exec, inspect, net, observe, volume};
+use super::{Embedded, blocking, exec, inspect, net, volume};
 use crate::engine::ProgressSink;
 use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, Target, label};
 
@@ -36,8 +36,8 @@ pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Resul
             Ok(Applied { id: Some(image.id), ..changed(true) })
         }
         Op::RemoveImage { reference } => {
-            let (places, store, reference) = (engine.places.clone(), engine.store.clone(), reference.clone());
-            blocking(move || remove_image(&places, &store, &reference)).await.map(changed)
+            let (store, reference) = (engine.store.clone(), reference.clone());
+            blocking(move || remove_image(&store, &reference)).await.map(changed)
         }
         Op::CreateNetwork(spec) => {
             let (places, spec) = (engine.places.clone(), spec.clone());
@@ -107,22 +107,11 @@ fn create_network(places: &super::Places, spec: &NetworkSpec) -> Result<Applied,
     }
 }
 
-/// Takes a name of an image away, unless it is the last one of an image that a container needs.
-pub fn remove_image(places: &super::Places, store: &super::image::Store, reference: &str) -> Result<bool, EngineError> {
-    if let Some(image) = store.find(reference, None)? {
-        let users = users_of_image(places, &image.id)?;
-        if !users.is_empty() {
-            let what = format!("image {reference} is in use by {}", users.join(", "));
-            return Err(EngineError::new(ErrorKind::Conflict, what).because("remove the containers first"));
-        }
+/// Takes a name of an image away; what containers need stays.
+fn remove_image(store: &super::image::Store, reference: &str) -> Result<bool, EngineError> {
+    match store.remove(reference, false) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
-    store.untag(reference)
-}
-
-/// Names of the containers that were made from an image.
-pub fn users_of_image(places: &super::Places, id: &str) -> Result<Vec<String>, EngineError> {
-    let mut users: Vec<String> =
-        observe::containers(places, None, true)?.into_iter().filter(|s| s.record.image == id).map(|s| s.record.name).collect();
-    users.sort();
-    Ok(users)
 }
