@@ -7,6 +7,7 @@ use super::stores::{blocking, embedded, listing, row, sure};
 use super::volume::unused;
 use crate::diag::{Diagnostic, Severity};
 use crate::engine::Engine;
+use crate::engine::embedded::supervisor::launch;
 use crate::engine::embedded::{Embedded, net, volume};
 use crate::exit::Exit;
 use crate::ui::human::size;
@@ -131,6 +132,7 @@ async fn prune(app: &mut App, args: &args::SystemPrune) -> Result<Exit, Fault> {
                 Err(error) => failed.push(error),
             }
         }
+        failed.extend(net::sweep(&places).err());
         Ok((gone, failed))
     })
     .await?;
@@ -154,44 +156,20 @@ async fn prune(app: &mut App, args: &args::SystemPrune) -> Result<Exit, Fault> {
 }
 
 async fn unit(app: &mut App) -> Result<Exit, Fault> {
-    // It says where this program and its files are, so it must be asked as the unit will run.
+    // It says where this program and its files are, so it is asked as it will run.
     let engine = embedded(app, "system unit").await?;
-    let program = std::fs::read_link("/proc/self/exe").unwrap_or_else(|_| "/usr/local/bin/consort".into());
-    let text = format!(
-        "\
-[Unit]
-Description=Containers of Consort's embedded engine
-Documentation=man:systemd.service(5)
-After=network-online.target local-fs.target
-Wants=network-online.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-Environment=CONSORT_STATE_DIR={state} CONSORT_RUN_DIR={run}
-ExecStart={program} --engine embedded system boot
-# Supervisors and containers go on when the unit is stopped or started anew.
-KillMode=process
-Delegate=yes
-
-[Install]
-WantedBy=multi-user.target
-",
-        state = engine.places().state.display(),
-        run = engine.places().run.display(),
-        program = program.display(),
-    );
-    app.print(&text).await
+    app.print(&launch::unit(engine.program(), engine.places())).await
 }
 
 async fn boot(app: &mut App) -> Result<Exit, Fault> {
     let engine = embedded(app, "system boot").await?;
-    let mut findings = Vec::new();
-    for project in engine.resting()? {
-        match app.unless_interrupted(engine.wake(&project)).await? {
-            Ok(()) => app.console.note(&format!("started: {project}\n")).await,
-            Err(error) => findings.push(super::hints::engine_finding(&error)),
-        }
+    let (places, program) = (engine.places().clone(), engine.program().to_owned());
+    let failed = blocking(app, move || Ok(launch::launch_all(&places, &program))).await?;
+    if failed.is_empty() {
+        return Ok(Exit::Success);
     }
-    if findings.is_empty() { Ok(Exit::Success) } else { Err(findings.into()) }
+    let told = |(project, error): &(String, EngineError)| {
+        super::hints::engine_finding(&EngineError { what: format!("project {project}: {}", error.what), ..error.clone() })
+    };
+    Err(failed.iter().map(told).collect::<Vec<_>>().into())
 }

@@ -46,7 +46,7 @@ use super::{Engine, EngineInfo, ProgressSink};
 use crate::units::Timestamp;
 use crate::world::{
     Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ErrorKind, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed,
-    Op, RestartPolicy, Target,
+    Op, Target,
 };
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
@@ -109,30 +109,9 @@ impl Embedded {
         read()
     }
 
-    /// Projects with containers that their restart policy wants to run, and that don't since the machine was started.
-    ///
-    /// # Errors
-    /// Files that can't be understood.
-    pub fn resting(&self) -> Result<Vec<String>, EngineError> {
-        let boot = observe::boot();
-        let wanted = |seen: &Seen| {
-            !seen.needs_supervisor(&boot)
-                && match seen.record.spec.restart {
-                    RestartPolicy::Always => seen.state.started.is_some(),
-                    RestartPolicy::UnlessStopped => seen.state.started.is_some() && !seen.state.stopped_on_purpose,
-                    RestartPolicy::No | RestartPolicy::OnFailure(_) => false,
-                }
-        };
-        let seen = observe::containers(&self.places, None, true)?;
-        Ok(seen.into_iter().filter(wanted).map(|s| s.record.project).collect::<BTreeSet<_>>().into_iter().collect())
-    }
-
-    /// Starts the supervisor of a project, which starts what should run.
-    ///
-    /// # Errors
-    /// It can't be started.
-    pub async fn wake(&self, project: &str) -> Result<(), EngineError> {
-        self.links.adopt(project).await
+    /// This program, where other processes find it.
+    pub fn program(&self) -> &std::path::Path {
+        self.links.program()
     }
 
     /// A container, looked after.

@@ -105,7 +105,12 @@ pub fn observe(places: &Places, store: &Store, wanted: &ObserveQuery, seen: Vec<
     let networks = net::list(places)?
         .into_iter()
         .filter(|n| ours(&n.spec.labels) || wanted.networks.contains(&n.spec.name))
-        .map(|n| NetworkState { id: n.id, name: n.spec.name, driver: n.spec.driver, labels: n.spec.labels })
+        .map(|n| NetworkState {
+            id: n.id,
+            name: n.spec.name,
+            driver: if n.spec.driver.is_empty() { "bridge".to_owned() } else { n.spec.driver },
+            labels: n.spec.labels,
+        })
         .collect();
     let volumes = volume::list(places)?
         .into_iter()

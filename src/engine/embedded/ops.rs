@@ -45,7 +45,13 @@ pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Resul
         }
         Op::RemoveNetwork { name, id } => {
             let (places, name, id) = (engine.places.clone(), name.clone(), id.clone());
-            blocking(move || net::remove(&places, &name, id.as_deref())).await.map(changed)
+            blocking(move || {
+                let removed = net::remove(&places, &name, id.as_deref())?;
+                // What supervisors that were killed have left goes along; it harms nobody if it doesn't.
+                let _ = net::sweep(&places);
+                Ok(changed(removed))
+            })
+            .await
         }
         Op::CreateVolume(spec) => {
             let (places, spec) = (engine.places.clone(), spec.clone());

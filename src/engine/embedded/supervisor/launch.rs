@@ -62,7 +62,7 @@ pub fn launch_all(places: &Places, program: &Path) -> Vec<(String, EngineError)>
     projects.into_iter().filter_map(start).collect()
 }
 
-/// A unit for systemd that runs `PROGRAM system boot` when the machine has started.
+/// A unit for systemd that runs `PROGRAM --engine embedded system boot` when the machine has started.
 pub fn unit(program: &Path, places: &Places) -> String {
     let (program, state, run) = (program.display(), places.state.display(), places.run.display());
     format!(
@@ -75,10 +75,9 @@ pub fn unit(program: &Path, places: &Places) -> String {
          Type=oneshot\n\
          RemainAfterExit=yes\n\
          Environment=CONSORT_STATE_DIR={state} CONSORT_RUN_DIR={run}\n\
-         ExecStart={program} system boot\n\
+         ExecStart={program} --engine embedded system boot\n\
          # Supervisors stay in the group of this unit; they and their containers outlive its stop.\n\
-         KillMode=none\n\
-         SendSIGKILL=no\n\
+         KillMode=process\n\
          Delegate=yes\n\
          \n\
          [Install]\n\
