@@ -7,6 +7,7 @@ use crate::engine::embedded::sys::process::Instruction;
 use std::collections::BTreeMap;
 
 const LOAD: u16 = 0x20;
+const LOAD_CONSTANT: u16 = 0x00;
 const AND: u16 = 0x54;
 const JUMP: u16 = 0x05;
 const JEQ: u16 = 0x15;
@@ -50,7 +51,7 @@ pub fn compile(all: &[Rules]) -> Vec<Instruction> {
         }
         let ranges: Vec<(u32, Leaf)> = ranges.into_iter().collect();
         let mut body = vec![plain(LOAD, NUMBER)];
-        body.extend(tree(&ranges));
+        body.extend(tree(&ranges, architecture == Abi::I386.audit()));
         program.push(Instruction { code: JEQ, jt: 1, jf: 0, k: architecture });
         program.push(plain(JUMP, body.len() as u32));
         program.extend(body);
@@ -90,19 +91,21 @@ fn ranges(rules: &Rules) -> BTreeMap<u32, Leaf> {
     ranges
 }
 
-fn tree(ranges: &[(u32, Leaf)]) -> Vec<Instruction> {
+fn tree(ranges: &[(u32, Leaf)], narrow: bool) -> Vec<Instruction> {
     match ranges {
         [] => vec![plain(RETURN, KILL_PROCESS)],
         [(_, Leaf::Always(action))] => vec![plain(RETURN, *action)],
-        [(_, Leaf::Depends(rules, otherwise))] => {
-            let mut code: Vec<Instruction> = rules.iter().flat_map(conditional).collect();
+        [(start, Leaf::Depends(rules, otherwise))] => {
+            // Programs with 32-bit arguments may leave anything in the upper halves of their registers.
+            let narrow = narrow || start & X32_BIT != 0;
+            let mut code: Vec<Instruction> = rules.iter().flat_map(|rule| conditional(rule, narrow)).collect();
             code.push(plain(RETURN, *otherwise));
             code
         }
         ranges => {
             let (low, high) = ranges.split_at(ranges.len() / 2);
             let bound = high.first().map_or(0, |(start, _)| *start);
-            let (low, high) = (tree(low), tree(high));
+            let (low, high) = (tree(low, narrow), tree(high, narrow));
             let mut code = match u8::try_from(low.len()) {
                 Ok(length) => vec![Instruction { code: JGE, jt: length, jf: 0, k: bound }],
                 // Jumps on a condition reach 255 instructions far.
@@ -127,12 +130,12 @@ enum To {
 }
 
 /// Answers if all conditions of the rule hold, and goes on behind it if not.
-fn conditional(rule: &Rule) -> Vec<Instruction> {
+fn conditional(rule: &Rule, narrow: bool) -> Vec<Instruction> {
     let mut code: Vec<(Instruction, To, To)> = Vec::new();
     let mut ends = Vec::new();
     for (argument, test) in &rule.conditions {
         let low = ARGUMENTS + 8 * u32::from(*argument);
-        condition(low, *test, &mut code);
+        condition(low, narrow, *test, &mut code);
         ends.push(code.len());
     }
     code.push((plain(RETURN, rule.action), To::Next, To::Next));
@@ -151,10 +154,13 @@ fn conditional(rule: &Rule) -> Vec<Instruction> {
         .collect()
 }
 
-/// Compares 64 bits, half by half (the machine is little-endian).
-fn condition(low: u32, test: Test, code: &mut Vec<(Instruction, To, To)>) {
+/// Compares 64 bits, half by half (the machine is little-endian); of narrow arguments the upper half is zero.
+fn condition(low: u32, narrow: bool, test: Test, code: &mut Vec<(Instruction, To, To)>) {
     let high = low + 4;
-    let load = |at: u32, code: &mut Vec<(Instruction, To, To)>| code.push((plain(LOAD, at), To::Next, To::Next));
+    let load = |at: u32, code: &mut Vec<(Instruction, To, To)>| {
+        let instruction = if narrow && at == high { plain(LOAD_CONSTANT, 0) } else { plain(LOAD, at) };
+        code.push((instruction, To::Next, To::Next));
+    };
     let halves = |value: u64| ((value >> 32) as u32, value as u32);
     let jump = |operation: u16, k: u32, yes: To, no: To| (plain(operation, k), yes, no);
     match test {
@@ -230,6 +236,7 @@ mod tests {
                         }
                     }
                 }
+                LOAD_CONSTANT => value = i.k,
                 AND => value &= i.k,
                 JUMP => at += i.k as usize,
                 JEQ => at += branch(value == i.k),
@@ -267,7 +274,10 @@ mod tests {
             assert_eq!(ask(abi, "socket", [2, 0, 0, 0, 0, 0]), ALLOW);
             assert_eq!(ask(abi, "socket", [40, 0, 0, 0, 0, 0]), EPERM);
             assert_eq!(ask(abi, "socket", [38, 0, 0, 0, 0, 0]), EPERM);
-            assert_eq!(ask(abi, "socket", [2 | 1 << 32, 0, 0, 0, 0, 0]), EPERM);
+            // Where arguments have 32 bits, the kernel doesn't look at the others either.
+            assert_eq!(ask(abi, "socket", [2 | 1 << 32, 0, 0, 0, 0, 0]), if abi == Abi::X86_64 { EPERM } else { ALLOW });
+            assert_eq!(ask(abi, "socket", [40 | 1 << 32, 0, 0, 0, 0, 0]), EPERM);
+            assert_eq!(ask(abi, "clone", [0x1000_0011 | 1 << 32, 0, 0, 0, 0, 0]), EPERM);
             assert_eq!(ask(abi, "personality", [0xffff_ffff, 0, 0, 0, 0, 0]), ALLOW);
             assert_eq!(ask(abi, "personality", [0x40_0000, 0, 0, 0, 0, 0]), EPERM);
         }
@@ -318,12 +328,14 @@ mod tests {
         fn programs_are_their_rules(
             rules in prop::collection::vec((0_u32..40, prop::collection::vec((0_u8..6, test()), 0..3), 0_u32..3), 0..60),
             number in 0_u32..45,
+            narrow in any::<bool>(),
             arguments in prop::array::uniform6(prop_oneof![0_u64..4, any::<u64>(), (0_u64..4).prop_map(|v| v << 32 | 2)]),
         ) {
             let rules: Vec<(u32, Rule)> = rules.into_iter().map(|(n, conditions, action)| (n, Rule { conditions, action: 100 + action })).collect();
-            let all = Rules { abi: Abi::Arm64, rules: rules.clone(), default: 1, newer: Some(2) };
+            let abi = if narrow { Abi::I386 } else { Abi::Arm64 };
+            let all = Rules { abi, rules: rules.clone(), default: 1, newer: Some(2) };
             let holds = |rule: &Rule| rule.conditions.iter().all(|(argument, test)| {
-                let value = arguments[usize::from(*argument)];
+                let value = arguments[usize::from(*argument)] & if narrow { 0xffff_ffff } else { u64::MAX };
                 match *test {
                     Test::Ne(v) => value != v,
                     Test::Lt(v) => value < v,
@@ -341,7 +353,7 @@ mod tests {
                 || if newest.is_some_and(|newest| number > newest) { 2 } else { 1 },
                 |rule| rule.action,
             );
-            prop_assert_eq!(run(&compile(&[all]), Abi::Arm64.audit(), number, arguments), expected);
+            prop_assert_eq!(run(&compile(&[all]), abi.audit(), number, arguments), expected);
         }
     }
 }
