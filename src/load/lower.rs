@@ -9,7 +9,7 @@ use crate::model::{
     WeightDevice,
 };
 use crate::units::{Bytes, Duration};
-use crate::yaml::{Mapping, Node, Value};
+use crate::yaml::{Mapping, Node, Value, format_time};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
@@ -140,7 +140,8 @@ pub(super) fn json(node: &Node) -> Json {
         Value::Uint(n) => Json::from(*n),
         Value::Float(f) if f.fract() == 0.0 && f.abs() < 1e15 => Json::from(*f as i64),
         Value::Float(f) => Json::from(*f),
-        Value::Time(s) | Value::String(s) => Json::from(s.as_str()),
+        Value::Time(s) => Json::from(format_time(s)),
+        Value::String(s) => Json::from(s.as_str()),
         Value::Seq(items) => items.iter().map(json).collect(),
         // The reference keeps mappings of no type by their keys.
         Value::Map(map) => map.iter().map(|e| (e.key.clone(), json(&e.value))).collect::<BTreeMap<_, _>>().into_iter().collect(),

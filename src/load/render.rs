@@ -1,8 +1,9 @@
 //! What `config` prints. Everything ends with a line break, except where nothing is printed.
 
 use super::check::takes;
-use super::keys::{Object, Others, ROOT, Shape};
+use super::keys::{Identity, Merge, Object, Others, ROOT, Shape};
 use super::lower;
+use super::merge::{child, item_shape};
 use super::request::Loaded;
 use crate::digest::sha256;
 use crate::model::{Project, Service, escape, service_json};
@@ -32,7 +33,7 @@ pub fn pinned(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) 
         let mut tree = lower::json(loaded.provenance.root());
         pin(&mut tree, pins);
         return match format {
-            Format::Json => pretty(&without_empty_lists(tree)),
+            Format::Json => pretty(&bare(tree, &Shape::Object(&ROOT), Merge::Deep)),
             Format::Yaml => yaml::emit(&sorted(tree)),
         };
     }
@@ -219,6 +220,28 @@ fn without_empty_lists(value: Value) -> Value {
         Value::Array(items) if items.is_empty() => Value::Null,
         Value::Array(items) => items.into_iter().map(without_empty_lists).collect(),
         Value::Object(map) => map.into_iter().map(|(key, value)| (key, without_empty_lists(value))).collect(),
+        value => value,
+    }
+}
+
+/// The same of a whole tree; lists that are freed of duplicates stay empty lists, unless variables are looked up in them.
+fn bare(value: Value, shape: &Shape, rule: Merge) -> Value {
+    match value {
+        Value::Array(items) if items.is_empty() => match rule {
+            Merge::Unique(Identity::Subnet) => Value::Null,
+            Merge::Unique(_) | Merge::Values => Value::Array(items),
+            _ => Value::Null,
+        },
+        Value::Array(items) => items.into_iter().map(|item| bare(item, item_shape(shape), Merge::Deep)).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| {
+                let (shape, rule) = child(shape, &key, rule);
+                let looked_up = matches!(key.as_str(), "environment" | "args");
+                let value = bare(value, shape, if looked_up { Merge::Deep } else { rule });
+                (key, value)
+            })
+            .collect(),
         value => value,
     }
 }

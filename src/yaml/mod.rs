@@ -22,7 +22,7 @@ pub use emit::emit;
 pub use node::{Entry, Mapping, Node, Tag, Value};
 pub use order::natural;
 pub use parse::{Parsed, parse};
-pub use scalar::{format_float, is_old_typed, is_plain_string, resolve};
+pub use scalar::{format_float, format_time, is_old_typed, is_plain_string, resolve};
 
 /// `text` without a leading byte order mark. Spans count from here, so do this before the text enters a
 /// [`SourceMap`](crate::diag::SourceMap).

@@ -32,6 +32,21 @@ fn typed(text: &str) -> Option<Value> {
     }
 }
 
+/// A [`Value::Time`] as the reference writes it (RFC 3339): a date is its midnight, what has no zone is of UTC.
+pub fn format_time(text: &str) -> String {
+    let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, "0:0:0"));
+    let two = |separator: &str, parts: &str| parts.split(separator).map(|p| format!("{p:0>2}")).collect::<Vec<_>>().join(separator);
+    let end = time.find(['Z', '+', '-']).unwrap_or(time.len());
+    let (clock, zone) = time.split_at(end);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let fraction = match fraction.trim_end_matches('0') {
+        "" => String::new(),
+        digits => format!(".{digits}"),
+    };
+    let zone = if matches!(zone, "" | "+00:00" | "-00:00") { "Z" } else { zone };
+    format!("{}T{}{fraction}{zone}", two("-", date), two(":", clock))
+}
+
 /// Whether `text`, written without quotes, would be read back as this string.
 pub fn is_plain_string(text: &str) -> bool {
     typed(text).is_none()
@@ -261,6 +276,14 @@ mod tests {
     fn dates_and_times() {
         for text in ["2026-11-22", "2001-1-1", "2024-02-29", "2026-11-22T10:00:00Z", "2026-11-22t1:2:3.25+01:00", "2026-11-22 10:00:00"] {
             assert_eq!(resolve(text), Value::Time(text.into()));
+        }
+        for (text, written) in [
+            ("2026-1-2", "2026-01-02T00:00:00Z"),
+            ("2026-11-22t1:2:3.250+01:00", "2026-11-22T01:02:03.25+01:00"),
+            ("2026-11-22 10:00:00", "2026-11-22T10:00:00Z"),
+            ("2026-11-22T10:00:00+00:00", "2026-11-22T10:00:00Z"),
+        ] {
+            assert_eq!(format_time(text), written);
         }
         for text in ["2026-11-22T10:00:00", "2026-11-22 10:00:00Z", "2026-11-22T10:00", "2026-11-22T10:00:00+0100", "2026-11-é2"] {
             assert_eq!(resolve(text), Value::String(text.into()));
