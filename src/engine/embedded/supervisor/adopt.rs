@@ -99,6 +99,10 @@ impl Supervisor {
         for (_, id) in &ids {
             self.adopt_one(id);
         }
+        // What nobody holds any more of networks; a new project has left nothing.
+        if !ids.is_empty() {
+            let _ = super::super::net::sweep(&self.places);
+        }
         Ok(())
     }
 
@@ -155,7 +159,7 @@ impl Supervisor {
                 pipes.push((fifo(&run.join(name)).map_err(cant)?.0, stream));
             }
         }
-        let names = [record.name.clone()];
+        let names = super::start::names(&record.name, &record.spec);
         let guest = Guest { id, names: &names, pidfd: pidfd.as_fd(), pid: state.pid, dns: &record.spec.dns };
         let published: Vec<_> = state.ports.iter().filter(|p| p.host_port != 0).cloned().collect();
         if !record.spec.networks.is_empty() || !published.is_empty() {

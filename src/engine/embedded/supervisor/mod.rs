@@ -20,7 +20,6 @@ mod clock;
 mod connection;
 mod container;
 mod create;
-mod etc;
 mod exit;
 mod host;
 pub mod launch;

@@ -68,7 +68,7 @@ impl Supervisor {
         self.net()?;
         let (Some(container), Some((net, _))) = (self.containers.get(id), &mut self.net) else { return Ok(None) };
         let Some(run) = &container.run else { return Ok(None) };
-        let names = [container.record.name.clone()];
+        let names = super::start::names(&container.record.name, &container.record.spec);
         let guest = Guest { id, names: &names, pidfd: run.pidfd(), pid: run.pid, dns: &container.record.spec.dns };
         let done = what(net, &guest)?;
         self.watch_net();

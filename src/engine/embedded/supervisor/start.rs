@@ -4,17 +4,16 @@
 use super::super::cgroup::Cgroup;
 use super::super::image::Image;
 use super::super::net::{self, Guest, Net};
-use super::super::record::{self, ContainerState, NetworkRecord, failed};
+use super::super::record::{self, ContainerState, failed};
 use super::super::runtime::{self, Prepared, Streams, Surroundings};
 use super::capture::{Capture, Mark, fifo};
 use super::container::{Process, Run, Ticket};
-use super::etc::{self, Around};
 use super::log::{LogOptions, LogWriter};
 use super::turn::{Reply, Source, Supervisor, changed};
 use crate::policy::{RestartAction, RestartFact};
 use crate::world::{
-    Attachment, ContainerSpec, EndpointSpec, EngineError, ErrorKind, EventKind, MountKind, NetworkMode, NetworkSpec, PublishedPort, State, Stream,
-    Target,
+    Applied, Attachment, ContainerSpec, EndpointSpec, EngineError, ErrorKind, EventKind, MountKind, NetworkMode, NetworkSpec, PublishedPort, State,
+    Stream, Target,
 };
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -30,6 +29,11 @@ struct Equipped {
     ports: Vec<PublishedPort>,
     captures: Vec<(OwnedFd, Stream)>,
     log: LogWriter,
+}
+
+/// What a container is called on its networks, besides the aliases that it has on each.
+pub fn names(name: &str, spec: &ContainerSpec) -> Vec<String> {
+    [name, &spec.hostname].into_iter().filter(|n| !n.is_empty()).map(str::to_owned).collect()
 }
 
 /// The process of a container whose namespaces are shared.
@@ -267,12 +271,11 @@ impl Supervisor {
             NetworkMode::Other(network) => vec![self.other_network(network, spec)?],
             NetworkMode::Host | NetworkMode::Container(_) => return Ok((Vec::new(), Vec::new())),
         };
-        let names = [name.to_owned()];
+        let names = names(name, spec);
         let guest = Guest { id, names: &names, pidfd: prepared.pidfd.as_fd(), pid: prepared.pid, dns: &spec.dns };
         let (networks, mut ports) = self.net()?.attach(&guest, &endpoints, &spec.ports)?;
         self.watch_net();
-        let addresses: Vec<String> = networks.iter().map(|n| n.ipv4.clone()).filter(|a| !a.is_empty()).collect();
-        self.write_etc(id, spec, &self.places.run_of(id), &addresses)?;
+        self.write_etc(id, spec, &self.places.run_of(id), &networks)?;
         for open in spec.expose.iter().chain(&image.config.exposed) {
             let (number, protocol) = open.split_once('/').unwrap_or((open, "tcp"));
             let Ok(target) = number.parse() else { continue };
@@ -328,21 +331,17 @@ impl Supervisor {
     }
 
     /// Writes `hosts`, `hostname` and `resolv.conf`. In place: they are mounted.
-    fn write_etc(&self, id: &str, spec: &ContainerSpec, folder: &Path, addresses: &[String]) -> Result<(), EngineError> {
+    fn write_etc(&self, id: &str, spec: &ContainerSpec, folder: &Path, networks: &[Attachment]) -> Result<(), EngineError> {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let gateway = spec.networks.first().and_then(|e| {
-            let network: Option<NetworkRecord> = record::read(&self.places.networks().join(format!("{}.json", e.network))).ok()?;
-            network?.subnets.iter().find(|s| s.gateway.is_ipv4()).map(|s| s.gateway)
-        });
-        let around = Around {
-            hostname: runtime::hostname(spec, id),
-            addresses: addresses.to_vec(),
-            gateway,
-            resolv: text("/etc/resolv.conf"),
-            hosts: if spec.network_mode == NetworkMode::Host { text("/etc/hosts") } else { String::new() },
-        };
-        let all: [(&str, String); 3] =
-            [("hosts", etc::hosts(spec, &around)), ("resolv.conf", etc::resolv(spec, &around)), ("hostname", format!("{}\n", around.hostname))];
+        let hostname = runtime::hostname(spec, id);
+        let gateway = self.net.as_ref().and_then(|(net, _)| net.host_gateway(id));
+        let mut hosts = net::etc::hosts(spec, &hostname, networks, gateway);
+        if spec.network_mode == NetworkMode::Host {
+            // Whoever shares the host's network knows the names that the host knows.
+            hosts = text("/etc/hosts") + &hosts;
+        }
+        let resolv = net::etc::resolv_conf(spec, &text("/etc/resolv.conf"));
+        let all: [(&str, String); 3] = [("hosts", hosts), ("resolv.conf", resolv), ("hostname", format!("{hostname}\n"))];
         for (name, text) in all {
             let file: PathBuf = folder.join(name);
             std::fs::write(&file, text).map_err(|e| failed(&format!("{} can't be written", file.display()), &e))?;
@@ -427,8 +426,10 @@ impl Supervisor {
         if outcome.is_ok() && starts.iter().any(|(_, again)| *again) {
             self.tell(id, EventKind::Restarted);
         }
+        // What of its networks doesn't work as it should.
+        let warnings = self.net.as_mut().map(|(net, _)| net.notes()).unwrap_or_default();
         for (ticket, _) in starts {
-            self.answer(ticket, outcome.clone().map(|()| changed(true)));
+            self.answer(ticket, outcome.clone().map(|()| Applied { warnings: warnings.clone(), ..changed(true) }));
         }
     }
 
