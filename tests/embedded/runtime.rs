@@ -173,7 +173,7 @@ fn trial(script: &str) -> Option<Trial> {
     let required = support_required();
     if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
         assert!(!required, "containers need root and /bin/busybox (package busybox-static)");
-        println!("skipped: containers need root and /bin/busybox (package busybox-static)");
+        crate::support::say("skipped: containers need root and /bin/busybox (package busybox-static)");
         return None;
     }
     let folder = tempfile::Builder::new().prefix("consort-runtime").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
@@ -468,7 +468,7 @@ fn a_pause_stops_everything() {
 #[test]
 fn devices_are_filtered_by_a_program() {
     let Some(root) = cgroup::layout().unified.as_ref().filter(|_| rustix::process::geteuid().is_root()) else {
-        println!("skipped: needs root and cgroup v2");
+        crate::support::say("skipped: needs root and cgroup v2");
         return;
     };
     let group = root.join(format!("consort-test-{}", std::process::id()));
@@ -486,7 +486,7 @@ fn devices_are_filtered_by_a_program() {
         Ok(()) => assert_eq!(String::from_utf8_lossy(&output.stdout), "allowed\n1\n1\n", "{}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => {
             assert!(!support_required(), "{error}");
-            println!("skipped: the kernel takes no filter: {error}");
+            crate::support::say(&format!("skipped: the kernel takes no filter: {error}"));
         }
     }
 }
@@ -659,7 +659,7 @@ fn as_docker_has_it() {
         let Some(mut trial) = trial(script) else { return };
         let Some(host) = docker_host() else {
             assert!(!support_required(), "CONSORT_TEST_DOCKER28 says where a current Docker is");
-            println!("skipped: no current Docker to compare with (CONSORT_TEST_DOCKER28)");
+            crate::support::say("skipped: no current Docker to compare with (CONSORT_TEST_DOCKER28)");
             return;
         };
         let mut docker = Command::new("docker");
@@ -682,7 +682,7 @@ fn as_docker_has_it() {
         }
         let theirs = docker.args(["busybox", "sh", "-c", script]).output();
         let Some(theirs) = theirs.ok().filter(|o| o.status.success()) else {
-            println!("skipped: there is no Docker with an image `busybox` to compare with");
+            crate::support::say("skipped: there is no Docker with an image `busybox` to compare with");
             return;
         };
         let spec = &mut trial.request.spec;
