@@ -8,7 +8,7 @@ use consort::world::{Attachment, EndpointSpec, EngineError, ErrorKind, IpamPoolS
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -149,6 +149,18 @@ impl Inmate {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "nsenter", "-n", "-t", &self.child.id().to_string(), "sh", "-c", script]);
         command
+    }
+
+    /// What a thread in the namespace makes: sockets belong where they were made.
+    fn within<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {
+        let enter = || rustix::thread::move_into_thread_name_spaces(self.pidfd.as_fd(), rustix::thread::ThreadNameSpaceType::NETWORK);
+        std::thread::scope(|scope| {
+            let made = scope.spawn(|| {
+                enter().unwrap();
+                job()
+            });
+            made.join().unwrap()
+        })
     }
 
     /// A server that says `text` to whoever connects, by TCP.
@@ -434,4 +446,181 @@ fn what_cannot_be_honoured_is_refused_in_words() {
     assert!(twice.what.contains("already"), "{twice}");
     assert!(!net::remove(&world.places, "absent", None).unwrap());
     assert!(!net::remove(&world.places, "there", Some("another")).unwrap());
+}
+
+/// A machine of its own for one test: this thread and what it starts see no other network.
+fn enter_machine() -> Inmate {
+    let machine = Inmate::new("ffff", &["machine"]);
+    let network = rustix::thread::ThreadNameSpaceType::NETWORK;
+    rustix::thread::move_into_thread_name_spaces(machine.pidfd.as_fd(), network).unwrap();
+    machine
+}
+
+/// A machine on the same cable as the one this thread is in: 203.0.113.1 here, 203.0.113.2 there.
+fn neighbour() -> Inmate {
+    let outside = Inmate::new("eeee", &["outside"]);
+    let pid = outside.child.id();
+    let script = format!(
+        "set -e; ip link set lo up; ip link add up0 type veth peer name up1 netns {pid}; ip addr add 203.0.113.1/24 dev up0; ip link set up0 up"
+    );
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    let there = outside.command("ip link set lo up; ip addr add 203.0.113.2/24 dev up1; ip link set up1 up").status();
+    assert!(there.unwrap().success());
+    outside
+}
+
+/// The way in and out, on a machine whose other rules are made by `prepare`. What the engine had to say.
+fn in_and_out(prepare: &str) -> Vec<String> {
+    let _machine = enter_machine();
+    let outside = neighbour();
+    assert!(Command::new("sh").args(["-c", prepare]).status().unwrap().success(), "{prepare}");
+    let mut world = World::new();
+    world.network("net");
+    let a = Inmate::new("a6", &["a"]);
+    let (of_a, ports) = world.attach(&a, &[on("net")], &[port(80, "", "tcp"), port(53, "8053", "udp")]);
+    let _web = a.serve(80, "hello");
+    let echo = a.within(|| UdpSocket::bind("0.0.0.0:53").unwrap());
+    let _echo = std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        // Ends with the test's process at the latest.
+        while let Ok((length, from)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..length], from);
+        }
+    });
+    let published = ports[0].host_port;
+    let said = world.inside(&outside, &format!("echo | busybox nc -w 3 203.0.113.1 {published}"));
+    assert_eq!(said.trim(), "hello", "from outside");
+    for (who, asker) in [("outside", Some(&outside)), ("the loopback", None)] {
+        let host = if asker.is_some() { "203.0.113.1:8053" } else { "127.0.0.1:8053" };
+        let bind = || UdpSocket::bind("0.0.0.0:0").unwrap();
+        let socket = asker.map_or_else(bind, |inmate| inmate.within(bind));
+        let heard = world.until(move || {
+            let mut buffer = [0; 64];
+            socket.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+            socket.connect(host).unwrap();
+            socket.send(b"word").unwrap();
+            socket.recv(&mut buffer).map(|length| buffer[..length].to_vec())
+        });
+        assert_eq!(heard.unwrap_or_else(|e| panic!("by UDP from {who}: {e}")), b"word");
+    }
+    let to: SocketAddr = format!("127.0.0.1:{published}").parse().unwrap();
+    assert_eq!(world.until(move || hear(to)).unwrap(), "hello", "from the loopback");
+    // Nobody outside knows the container's address, nor reaches it by a route of his own.
+    let script =
+        format!("ip route add {0} via 203.0.113.1; busybox ping -c1 -W1 {0}; busybox nc -w 1 {0} 80 </dev/null; ip route del {0}", of_a[0].ipv4);
+    let said = world.inside(&outside, &script);
+    assert!(said.contains("100% packet loss") && !said.contains("hello"), "{said}");
+    let notes = world.net.notes();
+    if notes.is_empty() {
+        let said = world.inside(&a, "busybox ping -c1 -W2 203.0.113.2");
+        assert!(said.contains(" 0% packet loss"), "the way out: {said}");
+    }
+    world.net.detach(&a.id);
+    assert!(net::remove(&world.places, "net", None).unwrap());
+    world.networks.clear();
+    // Links, rules: as before.
+    let left = Command::new("sh").args(["-c", "ip -br link | grep cs-; iptables-nft-save | grep cs-"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+    notes
+}
+
+#[test]
+fn the_way_in_and_out_of_a_bare_machine() {
+    if may_run() {
+        assert_eq!(in_and_out("true"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_firewall_that_drops_what_is_forwarded_lets_containers_pass() {
+    if may_run() {
+        // What Docker does to a machine.
+        let docker = "iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN; iptables-nft -I FORWARD -j DOCKER-USER; \
+            iptables-nft -P FORWARD DROP; ip6tables-nft -P FORWARD DROP";
+        assert_eq!(in_and_out(docker), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn where_rules_cannot_help_the_proxy_does() {
+    if may_run() {
+        let notes = in_and_out("iptables-legacy -P FORWARD DROP");
+        assert!(notes.len() == 1 && notes[0].starts_with("the rules of iptables-legacy may drop"), "{notes:?}");
+    }
+}
+
+#[test]
+fn other_names_are_asked_elsewhere() {
+    if !may_run() {
+        return;
+    }
+    let mut world = World::new();
+    world.network("net");
+    let server = Inmate::new("a7", &["server"]);
+    let (of_server, _) = world.attach(&server, &[on("net")], &[]);
+    // It knows one name, and answers nothing else.
+    let socket = server.within(|| UdpSocket::bind("0.0.0.0:53").unwrap());
+    let _names = std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let mut answer = buffer[..length].to_vec();
+            if answer.windows(12).any(|w| w == b"\x03far\x07example") {
+                (answer[2], answer[3], answer[7]) = (0x81, 0x80, 1);
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 7]);
+                socket.send_to(&answer, from).unwrap();
+            }
+        }
+    });
+    let mut asker = Inmate::new("b7", &["asker"]);
+    // The first server is not there: the next one is asked at once, as nobody listens.
+    asker.dns = vec!["127.0.0.9".to_owned(), of_server[0].ipv4.clone()];
+    world.attach(&asker, &[EndpointSpec { links: vec!["server:friend".to_owned()], ..on("net") }], &[]);
+    assert_eq!(world.lookup(&asker, "far.example", "a"), ["198.51.100.7"]);
+    assert_eq!(world.lookup(&asker, "friend", "a"), std::slice::from_ref(&of_server[0].ipv4));
+    assert_ne!(world.lookup(&server, "friend", "a"), std::slice::from_ref(&of_server[0].ipv4), "links are the asker's own");
+    // By TCP: two questions in one breath, as RFC 7766 allows.
+    let question = |id: u8, name: &str| {
+        let mut bytes = vec![0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, u8::try_from(name.len()).unwrap()];
+        bytes.extend(name.bytes());
+        bytes.extend([0, 0, 1, 0, 1]);
+        bytes.insert(0, u8::try_from(bytes.len()).unwrap());
+        bytes.insert(0, 0);
+        bytes.iter().map(|b| format!("\\{b:03o}")).collect::<String>()
+    };
+    let script = format!("printf '{}{}' | busybox nc -w 2 127.0.0.11 53", question(7, "server"), question(8, "asker"));
+    let said = world.run(&mut asker.command(&script));
+    let address: std::net::Ipv4Addr = of_server[0].ipv4.parse().unwrap();
+    assert!(said.stdout.windows(4).any(|w| w == address.octets()), "{said:?}");
+    assert_eq!(said.stdout[2..4], [0, 7]);
+    assert!(said.stdout.windows(3).any(|w| w == [0, 8, 0x81]), "{said:?}");
+}
+
+#[test]
+#[ignore = "prints what a container costs"]
+#[expect(clippy::print_stderr, reason = "figures are for reading")]
+fn cost() {
+    let _machine = enter_machine();
+    let mut world = World::new();
+    let clock = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let micros =
+        |from: rustix::time::Timespec, to: rustix::time::Timespec| (to.tv_sec - from.tv_sec) * 1_000_000 + (to.tv_nsec - from.tv_nsec) / 1000;
+    let start = clock();
+    world.network("net");
+    eprintln!("network {} us", micros(start, clock()));
+    let inmates: Vec<Inmate> = (0..50).map(|i| Inmate::new(&format!("{i:012x}"), &["web"])).collect();
+    for (what, ports) in [("without ports", vec![]), ("with a port", vec![port(80, "", "tcp")])] {
+        let start = clock();
+        for inmate in &inmates {
+            world.attach(inmate, &[on("net")], &ports);
+        }
+        let attached = clock();
+        for inmate in &inmates {
+            world.net.detach(&inmate.id);
+        }
+        eprintln!("{what}: attach {} us, detach {} us each", micros(start, attached) / 50, micros(attached, clock()) / 50);
+        // Their cables are in the way of the next round.
+        for inmate in &inmates {
+            let _ = inmate.command("ip link del eth0").status();
+        }
+    }
 }

@@ -35,8 +35,9 @@ pub fn look(netlink: &Netlink, own: &str) -> Outlook {
             outlook.hostile.push(format!("chain {chain} of table {table}"));
         }
     }
-    let legacy = |file: &str| std::fs::read_to_string(file).is_ok_and(|names| names.lines().any(|name| name == "filter"));
-    if legacy("/proc/net/ip_tables_names") || legacy("/proc/net/ip6_tables_names") {
+    let legacy =
+        |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).is_ok_and(|names| names.lines().any(|name| name == "filter"));
+    if legacy("ip_tables_names") || legacy("ip6_tables_names") {
         outlook.hostile.push("the rules of iptables-legacy".to_owned());
     }
     outlook

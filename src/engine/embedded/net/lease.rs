@@ -4,12 +4,12 @@ use super::address::Cidr;
 use crate::engine::embedded::record::{self, NetworkRecord};
 use crate::engine::embedded::{Places, net::failure};
 use crate::world::{EngineError, ErrorKind};
-use rustix::fs::{FlockOperation, inotify};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A container's place on a network.
@@ -71,56 +71,68 @@ impl Lock {
     }
 }
 
-/// The leases of one network, kept up to date by inotify: what others did is read when it is asked for.
+/// The leases of one network. What others did is seen when it is asked for: a look at the folder's time, mostly.
 #[derive(Debug)]
 pub struct Leases {
     folder: PathBuf,
     /// By container.
     known: BTreeMap<String, Lease>,
-    watch: Option<std::os::fd::OwnedFd>,
+    /// Which file each was read from.
+    read: BTreeMap<String, Version>,
+    /// The folder as it was when it was read; none if it may have changed since without a trace.
+    seen: Option<Version>,
 }
+
+/// Which file it is, and when it was changed: seconds, nanoseconds.
+type Version = (u64, i64, i64);
+
+fn version(metadata: &std::fs::Metadata) -> Version {
+    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// Nanoseconds that a file system's clock may stand still.
+const TICK: i64 = 20_000_000;
 
 impl Leases {
     /// Those of a network.
     ///
     /// # Errors
-    /// Its folder can't be made or read.
+    /// Its folder can't be made.
     pub fn open(places: &Places, network_id: &str) -> Result<Self, EngineError> {
         let folder = places.leases(network_id);
         std::fs::create_dir_all(&folder).map_err(|e| record::failed(&format!("{} can't be made", folder.display()), &e))?;
-        let mut leases = Self { watch: watch(&folder).ok(), known: BTreeMap::new(), folder };
-        leases.load();
+        let mut leases = Self { folder, known: BTreeMap::new(), read: BTreeMap::new(), seen: None };
+        leases.refresh();
         Ok(leases)
-    }
-
-    /// Reads all of them.
-    fn load(&mut self) {
-        self.known = read_all(&self.folder);
     }
 
     /// Takes in what changed since.
     pub fn refresh(&mut self) {
-        let Some(watch) = &self.watch else {
-            return self.load();
+        let Ok(now) = std::fs::metadata(&self.folder).map(|m| version(&m)) else {
+            self.known.clear();
+            self.read.clear();
+            self.seen = None;
+            return;
         };
-        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(watch.as_fd(), &mut buffer);
-        let (mut changed, mut lost) = (Vec::new(), false);
-        while let Ok(event) = reader.next() {
-            lost |= event.events().intersects(inotify::ReadFlags::QUEUE_OVERFLOW | inotify::ReadFlags::DELETE_SELF);
-            if let Some(name) = event.file_name().and_then(|n| n.to_str().ok()).and_then(|n| n.strip_suffix(".json")) {
-                changed.push(name.to_owned());
+        if self.seen == Some(now) {
+            return;
+        }
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let age = (time.tv_sec - now.1).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec - now.2);
+        let mut there = BTreeMap::new();
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let Some(container) = entry.file_name().to_str().and_then(|n| n.strip_suffix(".json")).map(str::to_owned) else { continue };
+            let Ok(file) = entry.metadata().map(|m| version(&m)) else { continue };
+            if self.read.get(&container) == Some(&file) && self.known.contains_key(&container) {
+                there.insert(container, file);
+            } else if let Ok(Some(lease)) = record::read::<Lease>(&entry.path()) {
+                self.known.insert(container.clone(), lease);
+                there.insert(container, file);
             }
         }
-        if lost {
-            return self.load();
-        }
-        for container in changed {
-            match record::read::<Lease>(&self.folder.join(format!("{container}.json"))) {
-                Ok(Some(lease)) => self.known.insert(container, lease),
-                _ => self.known.remove(&container),
-            };
-        }
+        self.known.retain(|container, _| there.contains_key(container));
+        self.read = there;
+        self.seen = (age > TICK).then_some(now);
     }
 
     /// All of them, as they were at the last refresh.
@@ -228,13 +240,6 @@ impl Leases {
 
 fn no_family(network: &NetworkRecord, address: &str, family: &str) -> EngineError {
     EngineError::new(ErrorKind::Refused, format!("network {} has no {family} subnet for address {address}", network.spec.name))
-}
-
-fn watch(folder: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
-    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    let flags = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::DELETE | inotify::WatchFlags::DELETE_SELF;
-    inotify::add_watch(&watch, folder, flags)?;
-    Ok(watch)
 }
 
 /// The leases in a folder. What can't be read is nobody's.

@@ -31,6 +31,7 @@ const INFO_SLAVE_KIND: u16 = 4;
 const INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const BR_MCAST_SNOOPING: u16 = 23;
+const BRPORT_STATE: u16 = 1;
 const BRPORT_ISOLATED: u16 = 33;
 
 /// `struct ifinfomsg`.
@@ -238,15 +239,31 @@ pub fn lay(netlink: &Netlink, cable: &Cable<'_>) -> Result<(), Refusal> {
         });
     });
     if cable.isolated {
-        requests.add(NEWLINK, 0, |a| {
-            ifinfo(a, 0, 0, 0).text(IFLA_IFNAME, cable.outside).nest(IFLA_LINKINFO, |a| {
-                a.text(INFO_SLAVE_KIND, "bridge").nest(INFO_SLAVE_DATA | NESTED, |a| {
-                    a.bytes(BRPORT_ISOLATED, &[1]);
-                });
-            });
-        });
+        at_bridge(&mut requests, cable.outside, BRPORT_ISOLATED, 1);
     }
     netlink.send(requests)
+}
+
+/// Changes how a bridge treats a cable.
+fn at_bridge(requests: &mut Requests, outside: &str, what: u16, value: u8) {
+    requests.add(NEWLINK, 0, |a| {
+        ifinfo(a, 0, 0, 0).text(IFLA_IFNAME, outside).nest(IFLA_LINKINFO, |a| {
+            a.text(INFO_SLAVE_KIND, "bridge").nest(INFO_SLAVE_DATA | NESTED, |a| {
+                a.bytes(what, &[value]);
+            });
+        });
+    });
+}
+
+/// The bridge takes no notice of these cables any more. The kernel removes a cable with its namespace, some time after the
+/// last process; until then nobody is to be answered from there. Removing it would wait for every processor.
+pub fn silence<'a>(netlink: &Netlink, cables: impl Iterator<Item = &'a str>) {
+    let mut requests = Requests::new();
+    for outside in cables {
+        at_bridge(&mut requests, outside, BRPORT_STATE, 0);
+    }
+    // One that is gone is silent.
+    let _ = netlink.send(requests);
 }
 
 /// Sets a link up.

@@ -441,6 +441,9 @@ impl Work {
             Err(refusal) if refusal.is(rustix::io::Errno::NODEV) => {
                 let record = network.record.clone();
                 let _lock = network::lock(places)?;
+                if network::find(places, &endpoint.network)?.id != id {
+                    return Err(failure(ErrorKind::NotFound, format!("network {} has been removed", endpoint.network)));
+                }
                 let raised = network::raise(places, &record, &self.route)?;
                 cable.bridge = raised.index;
                 let laid = link::lay(&self.route, &cable);
@@ -572,16 +575,25 @@ impl Work {
             let _ = rules::forward(netfilter, &self.table, false, &placed.forwards);
             placed.forwards.clear();
         }
-        // Left by somebody who was killed: what holds the port decides where it leads.
-        if let Err(refusal) = rules::forward(netfilter, &self.table, true, &wanted) {
-            if !refusal.is(rustix::io::Errno::EXIST) {
-                return Err(refused(&format!("ports of {} can't be published", placed.name), &refusal));
+        let wrong = |r| refused(&format!("ports of {} can't be published", placed.name), &r);
+        match rules::forward(netfilter, &self.table, true, &wanted) {
+            Ok(()) => {}
+            // Left by somebody who was killed: who holds the port decides where it leads.
+            Err(refusal) if refusal.is(rustix::io::Errno::EXIST) => {
+                for one in &wanted {
+                    let _ = rules::withdraw(netfilter, &self.table, one);
+                }
+                rules::forward(netfilter, &self.table, true, &wanted).map_err(wrong)?;
             }
-            for one in &wanted {
-                let _ = rules::withdraw(netfilter, &self.table, one);
+            // Somebody has emptied the host's rules, ours too.
+            Err(refusal) if refusal.is(rustix::io::Errno::NOENT) => {
+                rules::ensure(netfilter, &self.table).map_err(wrong)?;
+                for network in self.networks.values().filter(|n| !n.record.bridge.is_empty()) {
+                    rules::add_network(netfilter, &self.table, &network::behaviour(&network.record)?).map_err(wrong)?;
+                }
+                rules::forward(netfilter, &self.table, true, &wanted).map_err(wrong)?;
             }
-            let again = rules::forward(netfilter, &self.table, true, &wanted);
-            again.map_err(|r| refused(&format!("ports of {} can't be published", placed.name), &r))?;
+            Err(refusal) => return Err(wrong(refusal)),
         }
         placed.forwards = wanted;
         Ok(())
@@ -638,9 +650,8 @@ impl Work {
                 let _ = rules::withdraw(netfilter, &self.table, one);
             }
         }
+        link::silence(&self.route, placed.stands.iter().map(|s| s.outside.as_str()));
         for stand in &placed.stands {
-            // The namespace may live on for a while, or in somebody's hands; nobody else shall get its address then.
-            let _ = link::remove(&self.route, &stand.outside);
             if let Some(leases) = self.leases.get_mut(&stand.network_id) {
                 leases.release(id);
             }
