@@ -46,6 +46,11 @@ pub struct ImageLs {
 /// Fetch an image
 ///
 /// From a registry, or `docker-archive:FILE`, `oci:DIR`, `oci-archive:FILE`, `rootfs:DIR` (an unpacked machine).
+///
+/// Mirrors in CONSORT_REGISTRY_MIRRORS, between commas, are asked before Docker Hub (`URL`) or another registry
+/// (`REGISTRY=URL`). Registries on this machine, and those in CONSORT_INSECURE_REGISTRIES, may do without TLS. What
+/// /etc/docker/daemon.json says of both counts too. Layers larger than CONSORT_LAYER_MAX_SIZE (128 GiB), with more than
+/// CONSORT_LAYER_MAX_ENTRIES files, or packed more than CONSORT_LAYER_MAX_RATIO times, are refused.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub struct ImagePull {
     /// Reference

@@ -438,6 +438,60 @@ async fn a_private_registry_gets_the_credentials_of_dockers_client() {
     }
 }
 
+#[tokio::test]
+async fn what_several_want_at_once_comes_once() {
+    let name = "what_several_want_at_once_comes_once";
+    if !root(name) {
+        return;
+    }
+    let (folder, store) = store();
+    let (one, id) = layer("file", 3_000_000);
+    // The same layer twice in one image, too.
+    let moody = Moody::new(&[one.clone(), one.clone()], &[id.clone(), id], usize::MAX);
+    let reference = format!("{}/moody", moody.address);
+    // As another process would: a store of its own over the same folders.
+    let other = Store::open(&Places { state: folder.path().join("state"), run: folder.path().join("run") }).unwrap();
+    let (first, second) = tokio::join!(pull(&store, &reference), pull(&other, &reference));
+    assert_eq!((first.layers.len(), &first.layers), (2, &second.layers));
+    assert_eq!(moody.times(&consort::digest::sha256(&one)), 1);
+}
+
+/// A file system of memory, gone with this.
+struct Memory(std::path::PathBuf);
+
+impl Memory {
+    fn new(at: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_nothing_is_left_on_it() {
+    let name = "a_full_disk_is_told_and_nothing_is_left_on_it";
+    let Some(registry) = variable("CONSORT_TEST_REGISTRY", name).filter(|_| root(name)) else { return };
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let state = folder.path().join("state");
+    let _memory = Memory::new(&state, "1m");
+    let store = Store::open(&Places { state: state.clone(), run: folder.path().join("run") }).unwrap();
+    let (sink, _events) = mpsc::channel(16);
+    let reference = format!("{registry}/library/busybox");
+    let error = store.pull(&reference, None, &BTreeMap::new(), &sink).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NoSpace, "{error}");
+    for below in ["tmp", "layers", "images", "refs"] {
+        assert_eq!(std::fs::read_dir(state.join("images").join(below)).unwrap().count(), 0, "{below}");
+    }
+    run("mount", &["-o", "remount,size=64m", state.to_str().unwrap()]);
+    assert!(pull(&store, &reference).await.layers[0].join("bin/busybox").is_file());
+}
+
 /// What a child of [`a_pull_may_be_killed_at_any_moment`] does.
 #[tokio::test]
 #[ignore = "started by another test"]
