@@ -11,7 +11,7 @@ use consort::world::{ConfigHash, ContainerSpec, EngineError, ExecSpec, FileSpec,
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,6 +29,8 @@ struct Request {
     execs: Vec<Exec>,
     /// It is paused for a while.
     pause: bool,
+    /// What a second container does, which shares the namespaces of the first.
+    beside: String,
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -86,7 +88,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 }
 
 fn carry_out(request: Request) -> Result<Outcome, EngineError> {
-    let Request { folder, id, spec, config, user, mounts, files, execs, pause } = request;
+    let Request { folder, id, spec, config, user, mounts, files, execs, pause, beside } = request;
     let layer = folder.join("image");
     let image = Image {
         config: ImageConfig { cmd: config, user, env: vec!["PATH=/bin:/usr/bin".into()], ..ImageConfig::default() },
@@ -149,6 +151,11 @@ fn carry_out(request: Request) -> Result<Outcome, EngineError> {
             }
             codes.push(wait(&starting.pidfd));
         }
+        if !beside.is_empty() {
+            let (output, code) = share(&around, &spec, &beside, starting.pidfd.as_fd())?;
+            outputs.push(output);
+            codes.push(code);
+        }
         if codes.len() > 1 {
             cgroup.kill();
         }
@@ -158,6 +165,26 @@ fn carry_out(request: Request) -> Result<Outcome, EngineError> {
     })();
     cgroup.remove();
     result
+}
+
+fn share(around: &Surroundings<'_>, spec: &ContainerSpec, script: &str, first: BorrowedFd<'_>) -> Result<(String, i32), EngineError> {
+    let id = format!("{}b", around.id.get(1..).unwrap_or_default());
+    let upper = around.upper.with_file_name(&id);
+    std::fs::create_dir(&upper).expect("made");
+    let mut spec = ContainerSpec { command: Some(["sh", "-c", script].map(str::to_owned).into()), ..spec.clone() };
+    spec.network_mode = NetworkMode::Container("first".into());
+    (spec.security.pid, spec.security.ipc) = ("container:first".into(), "container:first".into());
+    let cgroup = Cgroup::of(&format!("runtime-tests-{}", std::process::id()), &id, "");
+    cgroup.make(&spec.resources, false)?;
+    let around =
+        Surroundings { id: &id, upper: &upper, cgroup: &cgroup, network_of: Some(first), pid_of: Some(first), ipc_of: Some(first), ..*around };
+    let (output, end) = pipe();
+    let streams = Streams::Apart { stdin: None, stdout: Some(end.try_clone().expect("copied")), stderr: Some(end) };
+    let starting = runtime::prepare(&spec, &around, streams)?.go();
+    starting.outcome()?;
+    let result = (read(output), wait(&starting.pidfd));
+    cgroup.remove();
+    Ok(result)
 }
 
 /// A container in the making.
@@ -208,6 +235,7 @@ fn trial(script: &str) -> Option<Trial> {
         files: Vec::new(),
         execs: Vec::new(),
         pause: false,
+        beside: String::new(),
     };
     Some(Trial { folder, request })
 }
@@ -646,6 +674,65 @@ fn joining_what_has_been_swapped() {
     assert_eq!(at(6), "Uid:\t0\t0\t0\t0\n/\n4\n", "{outcome:?}");
     assert!(at(7).contains("there is no user `web`"), "{outcome:?}");
     assert_eq!(at(8).lines().filter(|l| !l.contains("can't create")).collect::<String>(), "", "{outcome:?}");
+}
+
+#[test]
+fn namespaces_are_shared() {
+    let Some(mut trial) = trial("echo shared > /dev/shm/file; exec sleep 1000") else { return };
+    trial.request.beside = "while ! grep -q shared /dev/shm/file; do :; done; cat /proc/1/comm; \
+        for n in pid ipc net mnt uts; do test \"$(readlink /proc/self/ns/$n)\" = \"$(readlink /proc/1/ns/$n)\" && echo $n; done"
+        .into();
+    let outcome = trial.run();
+    assert_eq!(outcome.outputs.get(1).map(String::as_str), Some("sleep\npid\nipc\nnet\n"), "{outcome:?}");
+}
+
+/// A folder that is a link at one moment and a folder at the next, while things are mounted and written in it.
+#[test]
+fn races_of_links_lead_nowhere() {
+    let Some(mut trial) = trial("true") else { return };
+    let folder = folder_of(&trial);
+    let (outside, data) = (folder.join("outside"), folder.join("data"));
+    for path in [&outside, &data.join("real")] {
+        std::fs::create_dir_all(path).expect("made");
+    }
+    std::os::unix::fs::symlink(&outside, data.join("link")).expect("linked");
+    trial.request.mounts = vec![
+        ResolvedMount {
+            point: MountPoint { source: data.display().to_string(), target: "/vol".into(), ..MountPoint::default() },
+            ..volume("/vol", &data)
+        },
+        bind("/vol/real/bound", &folder.join("etc"), true),
+    ];
+    trial.request.files =
+        vec![FileSpec { path: "/vol/real/file".into(), content: b"x".to_vec(), uid: String::new(), gid: String::new(), mode: 0o600 }];
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let _ = rustix::fs::renameat_with(rustix::fs::CWD, data.join("real"), rustix::fs::CWD, data.join("link"), flags);
+            }
+        });
+        // Whether one begins is a matter of luck.
+        for _ in 0..10 {
+            trial.run();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(std::fs::read_dir(&outside).expect("there").count(), 0, "something was made outside");
+}
+
+/// Processes that are about to become something else inside are still ours: nobody inside may look at them.
+#[test]
+fn our_program_is_never_seen() {
+    let script = "echo begun > /tmp/begun; while :; do for p in /proc/[0-9]*; do for l in exe root cwd fd/3 fd/4 fd/5 fd/6; do \
+        case \"$(readlink $p/$l)\" in ''|/bin/busybox|/|/proc/*|/tmp|/tmp/*|pipe:*|/dev/null) ;; *) readlink $p/$l >> /tmp/seen;; esac; done; done; done 2> /dev/null";
+    let Some(mut trial) = trial(script) else { return };
+    trial.request.execs = vec![shell("while ! test -e /tmp/begun; do :; done")];
+    trial.request.execs.extend((0..30).map(|_| shell("true")));
+    trial.request.execs.push(shell("cat /tmp/seen || echo nothing"));
+    let outcome = trial.run();
+    assert!(outcome.outputs.last().is_some_and(|seen| seen.ends_with("nothing\n")), "{outcome:?}");
 }
 
 /// As Docker has it, for a container of which nothing special is asked, and for a privileged one.
