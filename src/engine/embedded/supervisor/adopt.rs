@@ -252,16 +252,11 @@ impl Supervisor {
             self.tell(id, crate::world::EventKind::Died { exit_code: code });
         }
         if action == RestartAction::Start {
-            // Its state says what is wrong, and its policy tries again.
-            self.wait_for_restart_now(id);
+            // What it needs may not be there yet after a boot: then its policy tries again, and its state says what is wrong.
+            if let Some(container) = self.containers.get_mut(id) {
+                container.state.state = Some(State::Restarting);
+            }
+            let _ = self.start(id);
         }
-    }
-
-    /// Its policy starts it as soon as the loop runs: others that it depends on are found first.
-    fn wait_for_restart_now(&mut self, id: &str) {
-        if let Some(container) = self.containers.get_mut(id) {
-            container.state.restarts += u64::from(container.state.state == Some(State::Restarting));
-        }
-        let _ = self.start(id);
     }
 }
