@@ -40,7 +40,12 @@ impl Resolver {
 /// `spec.dns`, and forwards the rest; else it has what the host has (`host`: the content of the host's file), or what the
 /// spec says in its place.
 pub fn resolv_conf(spec: &ContainerSpec, host: &str) -> String {
-    let own = matches!(spec.network_mode, NetworkMode::Networks | NetworkMode::Other(_));
+    let own = match &spec.network_mode {
+        NetworkMode::Networks => true,
+        // The network that is there for everybody has servers that are given as they are, as Docker's.
+        NetworkMode::Other(network) => spec.dns.is_empty() || !matches!(network.as_str(), "bridge" | "default"),
+        _ => false,
+    };
     let host_resolver = Resolver::read(host);
     if !own && spec.dns.is_empty() && spec.dns_search.is_empty() && spec.dns_options.is_empty() {
         return host.to_owned();
@@ -111,6 +116,20 @@ mod tests {
 
     const HOST: &str =
         "# by hand\nnameserver 10.0.0.53\nnameserver fe80::1%eth0\nnameserver fd00::53\nsearch corp.example lan\noptions edns0 timeout:2\n";
+
+    #[test]
+    fn the_network_of_everybody_has_servers_as_they_are_given() {
+        let given = |network: &str| ContainerSpec {
+            network_mode: NetworkMode::Other(network.into()),
+            dns: vec!["192.0.2.53".into()],
+            dns_options: vec!["ndots:3".into()],
+            ..spec()
+        };
+        assert_eq!(resolv_conf(&given("bridge"), "nameserver 10.0.0.1\n"), "nameserver 192.0.2.53\noptions ndots:3\n");
+        assert_eq!(resolv_conf(&given("other"), ""), "nameserver 127.0.0.11\noptions ndots:3\n");
+        let none = ContainerSpec { dns: vec![], ..given("bridge") };
+        assert_eq!(resolv_conf(&none, ""), "nameserver 127.0.0.11\noptions ndots:3\n");
+    }
 
     #[test]
     fn ones_own_network_has_our_name_server() {
