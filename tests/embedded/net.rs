@@ -373,6 +373,8 @@ fn several_networks_fixed_addresses_and_names_of_interfaces() {
     world.attach(&b, &[on("late")], &[]);
     assert_eq!(world.lookup(&b, "a", "a"), std::slice::from_ref(&late.ipv4));
     assert_eq!(world.lookup(&a, "b", "a").len(), 1);
+    world.net.connect(&b.guest(), &on("back")).unwrap();
+    assert_eq!(world.lookup(&b, "a", "a"), std::slice::from_ref(&late.ipv4), "one container, one address");
     world.net.disconnect(&a.guest(), "late").unwrap();
     let said = world.inside(&a, "ip -o addr; ip route");
     assert!(!said.contains(&late.ipv4) && said.contains("dev inner0"), "{said}");

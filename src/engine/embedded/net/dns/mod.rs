@@ -433,6 +433,10 @@ impl Server {
                     data.extend(lease.addresses().filter(wanted).map(Data::Address));
                 }
             }
+            // Who shares several networks is found on the first of them, as one and not as several.
+            if known {
+                break;
+            }
         }
         known.then_some((NOERROR, data))
     }
