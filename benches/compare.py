@@ -21,7 +21,7 @@ import time
 
 IMAGE = "busybox:latest"
 # Ratios to the peer on Docker that the embedded engine is held to: services to (up, down).
-EMBEDDED = {1: (1 / 6, 1 / 4), 10: (1 / 12, 1 / 8), 50: (1 / 15, 1 / 20)}
+EMBEDDED = {1: (0.167, 0.25), 10: (0.083, 0.125), 50: (0.067, 0.05)}
 # Peak of memory, MiB.
 MEMORY = 10
 
@@ -230,7 +230,7 @@ class Bench:
                 folders = self.project("exec", flat(1))
                 self.once(folders, ["up", "-d"])
                 figures = self.alternate(folders, [("exec", ["exec", "-T", "s0", "true"])], ["exec"])
-                self.report("exec true", figures["exec"], 1 / 7 if self.embedded else None)
+                self.report("exec true", figures["exec"], 0.143 if self.embedded else None)
                 self.once(folders, ["down", "-v"])
             if self.wants("chain"):
                 folders = self.project("chain", chain(6))
