@@ -107,6 +107,9 @@ impl Drop for Home {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
+        // Bridges and rules of a network go when nobody remembers it.
+        let _ = std::fs::remove_dir_all(self.state.join("networks"));
+        let _ = consort::engine::embedded::net::sweep(&consort::engine::embedded::Places { state: self.state.clone(), run: self.run.clone() });
         if let Some(folder) = self.folder.take()
             && environment("CONSORT_TEST_KEEP").is_some()
         {
