@@ -37,7 +37,7 @@ fn without_arguments_it_helps() {
         out.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty()).filter_map(|l| l.split_whitespace().next()).collect();
     let expected = [
         "up", "down", "ps", "logs", "exec", "start", "stop", "restart", "kill", "rm", "pull", "ls", "config", "check", "create", "pause", "unpause",
-        "schema", "version",
+        "image", "volume", "system", "schema", "version",
     ];
     assert_eq!(commands, expected);
     for command in commands {
