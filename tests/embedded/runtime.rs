@@ -249,8 +249,11 @@ impl Trial {
     fn run(&self) -> Outcome {
         let file = self.folder.path().join("request.json");
         std::fs::write(&file, serde_json::to_vec(&self.request).expect("serialized")).expect("written");
+        let outcome = self.folder.path().join("request.json.outcome");
+        // That of an earlier run would be taken for this one's.
+        let _ = std::fs::remove_file(&outcome);
         let output = Command::new(std::env::current_exe().expect("this program")).env(VARIABLE, &file).stdin(Stdio::null()).output().expect("run");
-        let outcome = std::fs::read(self.folder.path().join("request.json.outcome"));
+        let outcome = std::fs::read(outcome);
         let outcome = outcome.unwrap_or_else(|_| panic!("no outcome: {}", String::from_utf8_lossy(&output.stderr)));
         serde_json::from_slice(&outcome).expect("an outcome")
     }
