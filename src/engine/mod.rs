@@ -8,6 +8,8 @@ pub mod docker;
 #[cfg(all(feature = "embedded", target_os = "linux"))]
 pub mod embedded;
 pub mod faulty;
+#[cfg(any(feature = "docker", feature = "embedded"))]
+mod hook;
 pub mod registry;
 pub mod sim;
 mod status;

@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::events;
 use super::frames::Frames;
 use crate::oci::Io;
-use crate::world::{Applied, EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, HookSpec, Stream, Target};
+use crate::world::{EngineError, ExecControl, ExecOutput, ExecSession, ExecSpec, Stream, Target};
 use async_trait::async_trait;
 use bollard::models::ExecConfig;
 use bollard::query_parameters::ResizeExecOptionsBuilder;
@@ -21,9 +21,6 @@ use tokio::io::{AsyncReadExt, ReadHalf};
 
 /// How much is read at once.
 const BUFFER: usize = 32 * 1024;
-
-/// How much of a hook's output an error tells: its end.
-const TOLD: usize = 2000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -181,34 +178,5 @@ impl ExecControl for Control {
             return Ok(0);
         }
         self.wait().await.map_err(|f| f.explain(&self.doing))
-    }
-}
-
-/// Runs a hook and waits for it.
-pub async fn run_hook(engine: &DockerEngine, container: &Target, hook: &HookSpec) -> Result<Applied, EngineError> {
-    let spec = ExecSpec {
-        command: hook.command.clone(),
-        environment: hook.environment.iter().map(|(k, v)| v.as_ref().map_or_else(|| k.clone(), |v| format!("{k}={v}"))).collect(),
-        user: hook.user.clone(),
-        working_dir: hook.working_dir.clone(),
-        privileged: hook.privileged,
-        ..ExecSpec::default()
-    };
-    let mut session = exec(engine, container, &spec).await?;
-    let mut said = BytesMut::new();
-    while let Some((_, bytes)) = session.output.try_next().await? {
-        said.extend_from_slice(&bytes);
-        if said.len() > 2 * TOLD {
-            let _ = said.split_to(said.len() - TOLD);
-        }
-    }
-    match session.control.exit_code().await? {
-        0 => Ok(Applied { changed: true, ..Applied::default() }),
-        code => {
-            let what = format!("hook `{}` in container {} exited with {code}", hook.command.join(" "), container.name);
-            let said = String::from_utf8_lossy(&said);
-            let error = EngineError::new(ErrorKind::Refused, what);
-            Err(if said.trim().is_empty() { error } else { error.because(said.trim()) })
-        }
     }
 }

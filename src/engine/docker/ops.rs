@@ -3,8 +3,8 @@
 use super::DockerEngine;
 use super::client::{Api, Payload, escape, query, reference_path};
 use super::error::Failure;
-use super::{create, exec, files, inspect, pull};
-use crate::engine::ProgressSink;
+use super::{create, files, inspect, pull};
+use crate::engine::{ProgressSink, hook};
 use crate::world::{Applied, ContainerSpec, EndpointSpec, EngineError, NetworkSpec, Op, State, Target, VolumeSpec};
 use bollard::models::{NetworkConnectRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{KillContainerOptionsBuilder, RemoveVolumeOptionsBuilder, RenameContainerOptionsBuilder};
@@ -78,7 +78,7 @@ impl DockerEngine {
         let doing = sentence(op);
         let result = match op {
             Op::PullImage { reference, platform } => return pull::pull(self, reference, platform.as_deref(), progress).await,
-            Op::RunHook { container, hook } => return exec::run_hook(self, container, hook).await,
+            Op::RunHook { container, hook } => return hook::run(self, container, hook).await,
             Op::WriteFiles { container, files } => return files::write(self, container, files).await,
             Op::CreateContainer(spec) => return self.create_container(spec, &doing).await,
             Op::RemoveImage { reference } => self.remove_image(reference).await,

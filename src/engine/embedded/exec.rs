@@ -6,11 +6,10 @@ use super::observe::Seen;
 use super::part::PART;
 use super::supervisor::launch::Program;
 use super::supervisor::wire::{Lines, line};
-use super::{Embedded, inspect, ops};
-use crate::world::{Applied, EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, HookSpec, State, Stream, Target};
+use super::{Embedded, inspect};
+use crate::world::{EngineError, ErrorKind, ExecControl, ExecOutput, ExecSession, ExecSpec, State, Stream};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -31,8 +30,6 @@ use tokio::sync::watch;
 
 /// How much is read at once.
 const BLOCK: usize = 32 * 1024;
-/// How much of a hook's output an error tells: its end.
-const TOLD: usize = 2000;
 /// Streams of a process.
 pub const STREAMS: usize = 3;
 
@@ -341,38 +338,5 @@ impl ExecControl for Control {
         let known = code.wait_for(Option::is_some).await;
         let unknown = || EngineError::new(ErrorKind::Unreachable, "how the command ended is not known");
         known.ok().and_then(|code| code.clone()).unwrap_or_else(|| Err(unknown()))
-    }
-}
-
-/// Runs a hook and waits for it.
-///
-/// # Errors
-/// It can't be run; a code other than 0, with what it said at last.
-pub async fn run_hook(engine: &Embedded, container: &Target, hook: &HookSpec) -> Result<Applied, EngineError> {
-    let seen = engine.find(container).await?;
-    let spec = ExecSpec {
-        command: hook.command.clone(),
-        environment: hook.environment.iter().map(|(k, v)| v.as_ref().map_or_else(|| k.clone(), |v| format!("{k}={v}"))).collect(),
-        user: hook.user.clone(),
-        working_dir: hook.working_dir.clone(),
-        privileged: hook.privileged,
-        ..ExecSpec::default()
-    };
-    let mut session = exec(engine, seen, &spec).await?;
-    let mut said = BytesMut::new();
-    while let Some((_, bytes)) = session.output.try_next().await? {
-        said.extend_from_slice(&bytes);
-        if said.len() > 2 * TOLD {
-            let _ = said.split_to(said.len() - TOLD);
-        }
-    }
-    match session.control.exit_code().await? {
-        0 => Ok(ops::changed(true)),
-        code => {
-            let what = format!("hook `{}` in container {} exited with {code}", hook.command.join(" "), container.name);
-            let said = String::from_utf8_lossy(&said);
-            let error = EngineError::new(ErrorKind::Refused, what);
-            Err(if said.trim().is_empty() { error } else { error.because(said.trim()) })
-        }
     }
 }

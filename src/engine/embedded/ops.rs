@@ -1,7 +1,7 @@
 //! One op: images, networks and volumes here, containers by the supervisor of their project.
 
-use super::{Embedded, blocking, exec, inspect, net, volume};
-use crate::engine::ProgressSink;
+use super::{Embedded, blocking, inspect, net, volume};
+use crate::engine::{ProgressSink, hook};
 use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, Target, label};
 
 /// What this engine has no switch for and can't honour.
@@ -70,7 +70,7 @@ pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Resul
             let project = spec.labels.get(label::PROJECT).map_or("", String::as_str);
             engine.links.apply(project, op).await
         }
-        Op::RunHook { container, hook } => exec::run_hook(engine, container, hook).await,
+        Op::RunHook { container, hook } => hook::run(engine, container, hook).await,
         Op::ConnectNetwork { container, .. }
         | Op::DisconnectNetwork { container, .. }
         | Op::WriteFiles { container, .. }
