@@ -126,6 +126,7 @@ Differences from Docker Compose:
   --dry-run prints each step with its reason and never touches the engine.
   A gate that can't be passed is explained: the probe, its last outputs, the exit code in words, the last log lines.
   --wait counts a one-shot service (restart: no) that exited with 0 as done.
+  The embedded engine doesn't wait an interval before the first probe; a healthcheck with start_interval does.
   Files from elsewhere (Git, registries) are shown and asked about once, whichever way they are named; -y accepts them.
   Paused containers are resumed instead of failing.")]
 pub struct Up {

@@ -3,6 +3,10 @@
 //! The rules are the Docker engine's (moby, `daemon/health.go`): a probe comes `interval` after the last one ended, or
 //! `start_interval` after it as long as the start period lasts and no probe was good; failures of the start period don't
 //! count; `retries` failures in a row make it unhealthy; one good probe makes it healthy and ends the start period.
+//!
+//! Early probes ([`HealthConfig::early`]) fill the time before the first of these: at once, then after waits that double.
+//! One that is good counts like any other; one that is bad never happened. They end where the first regular one begins, so
+//! nothing comes later than it would without them.
 
 use crate::world::HealthcheckSpec;
 use std::time::Duration;
@@ -20,7 +24,15 @@ pub struct HealthConfig {
     pub start_interval: Duration,
     /// Failures in a row that make it unhealthy.
     pub retries: u64,
+    /// Probe early, too.
+    pub early: bool,
 }
+
+/// Wait after the first early probe.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// An early probe is followed by a wait of at least so many times its length: those that cost much must not slow down what
+/// they wait for.
+const REST: u32 = 4;
 
 impl HealthConfig {
     /// Fills in the engine's defaults: every 30 s, at most 30 s, no start period, every 5 s in it, 3 failures.
@@ -35,7 +47,13 @@ impl HealthConfig {
             start_period: or(spec.start_period, 0),
             start_interval: or(spec.start_interval, 5),
             retries: spec.retries.filter(|n| *n > 0).unwrap_or(3),
+            early: false,
         }
+    }
+
+    /// The same with early probes, unless `start_interval` says how often to probe at the start: then that is so.
+    pub fn with_early(spec: &HealthcheckSpec) -> Self {
+        Self { early: spec.start_interval.is_none_or(|i| i.to_std().is_zero()), ..Self::of(spec) }
     }
 }
 
@@ -92,12 +110,23 @@ pub struct Health {
     /// When the probe that runs began.
     probing: Option<Duration>,
     failures: u64,
+    /// As long as probes are early ones.
+    early: Option<Early>,
+}
+
+/// Before the first regular probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Early {
+    /// When that one comes.
+    end: Duration,
+    /// Wait after the next early one.
+    pause: Duration,
 }
 
 impl Health {
     /// A container that isn't running yet.
     pub fn new(config: HealthConfig) -> Self {
-        Self { config, state: HealthState::Starting, started: None, probing: None, failures: 0 }
+        Self { config, state: HealthState::Starting, started: None, probing: None, failures: 0, early: None }
     }
 
     /// What is known.
@@ -110,12 +139,19 @@ impl Health {
         self.failures
     }
 
+    /// Whether the probe that runs is an early one: nobody is told of it unless it is good.
+    pub fn is_early(&self) -> bool {
+        self.probing.is_some() && self.early.is_some()
+    }
+
     /// Takes note of `fact` at the time `now` and says what is to be done.
     pub fn on(&mut self, fact: HealthFact, now: Duration) -> Probing {
         match fact {
             HealthFact::Started => {
                 *self = Self { started: Some(now), ..Self::new(self.config) };
-                self.next(now)
+                let first = now.saturating_add(self.interval(now));
+                self.early = self.config.early.then_some(Early { end: first, pause: FIRST_PAUSE });
+                Probing::Wait { until: if self.config.early { now } else { first } }
             }
             HealthFact::Ended => {
                 *self = Self { state: self.state, ..Self::new(self.config) };
@@ -123,15 +159,23 @@ impl Health {
             }
             HealthFact::Due if self.started.is_some() && self.probing.is_none() => {
                 self.probing = Some(now);
-                Probing::Probe { deadline: now.saturating_add(self.config.timeout) }
+                self.early = self.early.filter(|early| now < early.end);
+                let deadline = now.saturating_add(self.config.timeout);
+                Probing::Probe { deadline: self.early.map_or(deadline, |early| deadline.min(early.end)) }
             }
-            HealthFact::Probed { good } => match self.probing.take() {
-                Some(began) => {
+            HealthFact::Probed { good } => match (self.probing.take(), &mut self.early) {
+                (Some(began), Some(early)) if !good => {
+                    let wait = early.pause.max(now.saturating_sub(began).saturating_mul(REST));
+                    early.pause = wait.saturating_mul(2);
+                    Probing::Wait { until: now.saturating_add(wait).min(early.end) }
+                }
+                (Some(began), _) => {
+                    self.early = None;
                     self.count(good, began);
-                    self.next(now)
+                    Probing::Wait { until: now.saturating_add(self.interval(now)) }
                 }
                 // A probe of a run that is over.
-                None => Probing::Nothing,
+                (None, _) => Probing::Nothing,
             },
             HealthFact::Due => Probing::Nothing,
         }
@@ -155,9 +199,8 @@ impl Health {
         young && self.state == HealthState::Starting
     }
 
-    fn next(&self, now: Duration) -> Probing {
-        let wait = if self.is_in_start_period(now) { self.config.start_interval } else { self.config.interval };
-        Probing::Wait { until: now.saturating_add(wait) }
+    fn interval(&self, now: Duration) -> Duration {
+        if self.is_in_start_period(now) { self.config.start_interval } else { self.config.interval }
     }
 }
 
@@ -170,7 +213,7 @@ mod tests {
     }
 
     fn config() -> HealthConfig {
-        HealthConfig { interval: s(10), timeout: s(2), start_period: s(0), start_interval: s(1), retries: 3 }
+        HealthConfig { interval: s(10), timeout: s(2), start_period: s(0), start_interval: s(1), retries: 3, early: false }
     }
 
     /// Runs probes with these results, each at its time and ended at once; returns the times of the probes.
@@ -240,8 +283,85 @@ mod tests {
     #[test]
     fn defaults_are_the_engines() {
         let config = HealthConfig::of(&HealthcheckSpec::default());
-        assert_eq!(config, HealthConfig { interval: s(30), timeout: s(30), start_period: s(0), start_interval: s(5), retries: 3 });
+        assert_eq!(config, HealthConfig { interval: s(30), timeout: s(30), start_period: s(0), start_interval: s(5), retries: 3, early: false });
         let spec = HealthcheckSpec { interval: Some(crate::units::Duration::from_secs(7)), retries: Some(9), ..HealthcheckSpec::default() };
         assert_eq!((HealthConfig::of(&spec).interval, HealthConfig::of(&spec).retries), (s(7), 9));
+    }
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// Runs bad probes of such a length until one isn't early, which begins; returns when the early ones began.
+    fn early(health: &mut Health, length: Duration) -> (Vec<Duration>, Duration) {
+        let mut action = health.on(HealthFact::Started, s(100));
+        let mut times = Vec::new();
+        loop {
+            let Probing::Wait { until } = action else { panic!("{action:?}") };
+            let Probing::Probe { deadline } = health.on(HealthFact::Due, until) else { panic!() };
+            if !health.is_early() {
+                assert_eq!(deadline, until + health.config.timeout);
+                return (times, until - s(100));
+            }
+            times.push(until - s(100));
+            action = health.on(HealthFact::Probed { good: false }, deadline.min(until + length));
+            assert_eq!((health.state(), health.failures()), (HealthState::Starting, 0));
+        }
+    }
+
+    fn eager() -> HealthConfig {
+        HealthConfig { early: true, ..config() }
+    }
+
+    #[test]
+    fn early_probes_come_at_once_and_then_ever_more_seldom() {
+        let mut health = Health::new(eager());
+        let doubled = [0, 10, 30, 70, 150, 310, 630, 1270, 2550, 5110].map(ms).to_vec();
+        assert_eq!(early(&mut health, s(0)), (doubled, s(10)));
+        // From here on it is as if they had never been.
+        assert_eq!(health.on(HealthFact::Probed { good: false }, s(111)), Probing::Wait { until: s(121) });
+        assert_eq!(health.failures(), 1);
+        let mut health = Health::new(HealthConfig { interval: s(30), ..eager() });
+        assert_eq!(early(&mut health, s(0)).0.len(), 12);
+    }
+
+    #[test]
+    fn early_probes_that_take_long_leave_time_for_what_they_wait_for() {
+        assert_eq!(early(&mut Health::new(eager()), ms(500)), ([0, 2500, 7000].map(ms).to_vec(), s(10)));
+    }
+
+    #[test]
+    fn one_that_hangs_ends_where_the_regular_one_begins() {
+        let mut health = Health::new(HealthConfig { timeout: s(60), ..eager() });
+        assert_eq!(early(&mut health, s(1000)), (vec![s(0)], s(10)));
+        let mut health = Health::new(HealthConfig { start_period: s(4), ..eager() });
+        assert_eq!(early(&mut health, s(1000)), (vec![s(0)], s(1)));
+    }
+
+    #[test]
+    fn a_good_early_probe_counts_and_begins_the_rhythm() {
+        let mut health = Health::new(HealthConfig { start_period: s(60), ..eager() });
+        assert_eq!(health.on(HealthFact::Started, s(0)), Probing::Wait { until: s(0) });
+        assert_eq!(health.on(HealthFact::Due, s(0)), Probing::Probe { deadline: s(1) });
+        assert_eq!(health.on(HealthFact::Due, ms(1)), Probing::Nothing, "never two at once");
+        let Probing::Wait { until } = health.on(HealthFact::Probed { good: false }, ms(2)) else { panic!() };
+        assert_eq!(until, ms(12));
+        health.on(HealthFact::Due, until);
+        assert_eq!(health.on(HealthFact::Probed { good: true }, ms(14)), Probing::Wait { until: ms(10_014) });
+        assert_eq!(health.state(), HealthState::Healthy);
+        for n in 1..=3 {
+            health.on(HealthFact::Due, s(10 * n));
+            assert!(!health.is_early());
+            health.on(HealthFact::Probed { good: false }, s(10 * n));
+        }
+        assert_eq!(health.state(), HealthState::Unhealthy, "the start period is over");
+    }
+
+    #[test]
+    fn who_says_how_often_to_probe_at_the_start_is_obeyed() {
+        let mut spec = HealthcheckSpec::default();
+        assert!(HealthConfig::with_early(&spec).early && !HealthConfig::of(&spec).early);
+        spec.start_interval = Some(crate::units::Duration::from_secs(2));
+        assert_eq!(HealthConfig::with_early(&spec), HealthConfig::of(&spec));
     }
 }

@@ -231,6 +231,42 @@ async fn an_adopted_container_is_looked_after_as_before() {
     stage.leave().await;
 }
 
+/// A health check whose regular probes come when nobody waits for them any more.
+fn seldom(script: &str) -> HealthcheckSpec {
+    let hour = Some(Span::from_secs(3600));
+    HealthcheckSpec { test: vec!["CMD-SHELL".into(), script.into()], interval: hour, ..HealthcheckSpec::default() }
+}
+
+#[tokio::test]
+async fn early_probes_open_gates_and_leave_no_failures() {
+    let Some(stage) = Stage::new("early").await else { return };
+    let mut events = stage.events().await;
+    let mut spec = stage.spec("web", "exec sleep 300");
+    spec.healthcheck = Some(seldom("test -e /tmp/good || { echo no | tee -a /tmp/asked; exit 1; }"));
+    let target = stage.up(&spec).await;
+    let wait = ["/bin/sh", "-c", "until [ $(wc -l < /tmp/asked || echo 0) -gt 2 ]; do sleep 0.01; done"].map(str::to_owned).to_vec();
+    let session = stage.engine.exec(&target, &ExecSpec { command: wait, ..ExecSpec::default() }).await.unwrap();
+    let _: Vec<_> = session.output.collect().await;
+    let between = stage.inspect(&target).await;
+    assert_eq!((between.health, between.probes), (Some(Health::Starting), vec![]), "three bad ones are nobody's business");
+    let good = ExecSpec { command: vec!["/usr/bin/touch".into(), "/tmp/good".into()], ..ExecSpec::default() };
+    let session = stage.engine.exec(&target, &good).await.unwrap();
+    let _: Vec<_> = session.output.collect().await;
+    assert_eq!(next(&mut events, |k| matches!(k, EventKind::Health(_))).await, EventKind::Health(Health::Healthy));
+    assert_eq!(stage.inspect(&target).await.probes.iter().map(|p| p.exit_code).collect::<Vec<_>>(), [0]);
+
+    // A script that prepares something isn't asked yet; what it executes is.
+    let mut spec = stage.spec("db", "sleep 0.4; test -e /tmp/asked || echo unasked; exec sleep 300");
+    spec.healthcheck = Some(seldom("touch /tmp/asked"));
+    let other = stage.up(&spec).await;
+    assert_eq!(next(&mut events, |k| matches!(k, EventKind::Health(_))).await, EventKind::Health(Health::Healthy));
+    assert_eq!(stage.printed(&other, false).await.0, "unasked\n");
+    for target in [&target, &other] {
+        stage.remove(target).await;
+    }
+    stage.leave().await;
+}
+
 #[tokio::test]
 async fn restarts_are_counted_over_supervisors() {
     let Some(stage) = Stage::new("restarts").await else { return };

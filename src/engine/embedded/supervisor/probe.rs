@@ -32,20 +32,38 @@ fn command(test: &[String]) -> Vec<String> {
     }
 }
 
+/// Whether a container is still on its way to its program: a shell is process 1, or the only child of it (a small init).
+///
+/// Images of databases begin with a script, which runs a server for itself, on a socket of the container's own, to make the
+/// first database with, and executes the real one after that. Who asks early would take the first for the second.
+fn prepares(pid: i32) -> bool {
+    let is_shell = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| begins_with_shell(&line));
+    let only_child = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.trim().parse().ok();
+    is_shell(pid) || only_child().is_some_and(is_shell)
+}
+
+/// Whether this command line (arguments that end with NUL) is that of a shell or of a script for one.
+fn begins_with_shell(line: &[u8]) -> bool {
+    let program = line.split(|b| *b == 0).next().unwrap_or_default();
+    let name = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    matches!(name.strip_prefix(b"-").unwrap_or(name), b"sh" | b"ash" | b"bash" | b"dash" | b"ksh" | b"mksh" | b"yash" | b"zsh")
+}
+
 impl Supervisor {
     /// A container has begun to run.
     pub fn begin_probing(&mut self, id: &str) {
         let passed = self.clock.passed();
         let Some(container) = self.containers.get_mut(id) else { return };
         let (Some(check), Some(run)) = (&container.record.healthcheck, &mut container.run) else { return };
-        let mut health = policy::Health::new(HealthConfig::of(check));
+        let mut health = policy::Health::new(HealthConfig::with_early(check));
         let action = health.on(HealthFact::Started, passed);
         container.state.health = Some(Health::Starting);
         run.health = Some(health);
         self.probing(id, action);
     }
 
-    /// Goes on where another supervisor was: what it had found out is gone through once more.
+    /// Goes on where another supervisor was: what it had found out is gone through once more. All of it counted, and early
+    /// probes are over.
     pub fn resume_probing(&mut self, id: &str) {
         let (now, passed) = (self.clock.now(), self.clock.passed());
         let Some(container) = self.containers.get_mut(id) else { return };
@@ -94,7 +112,11 @@ impl Supervisor {
             return;
         }
         let Some(health) = &mut run.health else { return };
-        let action = health.on(HealthFact::Due, passed);
+        let mut action = health.on(HealthFact::Due, passed);
+        if health.is_early() && prepares(run.pid) {
+            // As if it had been bad.
+            action = health.on(HealthFact::Probed { good: false }, passed);
+        }
         self.probing(id, action);
     }
 
@@ -212,12 +234,17 @@ impl Supervisor {
         let passed = self.clock.passed();
         let good = probe.exit_code == 0;
         let Some(container) = self.containers.get_mut(id) else { return };
-        container.remember(probe);
         let Some(health) = container.run.as_mut().and_then(|r| r.health.as_mut()) else { return };
+        let unsaid = health.is_early() && !good;
         let action = health.on(HealthFact::Probed { good }, passed);
+        if unsaid {
+            self.probing(id, action);
+            return;
+        }
         let now = word(health.state());
         let news = container.state.health != Some(now);
         container.state.health = Some(now);
+        container.remember(probe);
         let _ = self.save(id);
         if news {
             self.tell(id, EventKind::Health(now));
@@ -229,6 +256,16 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shells_are_known_by_their_names() {
+        for line in ["/bin/sh\0/entrypoint.sh\0postgres\0", "bash\0x\0", "-ash\0", "sh\0"] {
+            assert!(begins_with_shell(line.as_bytes()), "{line:?}");
+        }
+        for line in ["postgres\0", "/usr/bin/fish-server\0sh\0", "", "\0sh\0", "/bin/busybox\0"] {
+            assert!(!begins_with_shell(line.as_bytes()), "{line:?}");
+        }
+    }
 
     #[test]
     fn tests_are_commands() {
