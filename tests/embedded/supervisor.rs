@@ -256,7 +256,9 @@ async fn early_probes_open_gates_and_leave_no_failures() {
     assert_eq!(stage.inspect(&target).await.probes.iter().map(|p| p.exit_code).collect::<Vec<_>>(), [0]);
 
     // A script that prepares something isn't asked yet; what it executes is.
-    let mut spec = stage.spec("db", "sleep 0.4; test -e /tmp/asked || echo unasked; exec sleep 300");
+    std::fs::write(stage.root.join("entry"), "sleep 0.4; test -e /tmp/asked || echo unasked; exec sleep 300").unwrap();
+    let mut spec = stage.spec("db", "");
+    spec.command = Some(vec!["/bin/sh".into(), "/entry".into()]);
     spec.healthcheck = Some(seldom("touch /tmp/asked"));
     let other = stage.up(&spec).await;
     assert_eq!(next(&mut events, |k| matches!(k, EventKind::Health(_))).await, EventKind::Health(Health::Healthy));

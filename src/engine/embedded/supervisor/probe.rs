@@ -32,21 +32,34 @@ fn command(test: &[String]) -> Vec<String> {
     }
 }
 
-/// Whether a container is still on its way to its program: a shell is process 1, or the only child of it (a small init).
+/// Whether a container is still on its way to its program: process 1, or the only child of it (a small init), is a shell
+/// that runs a script.
 ///
 /// Images of databases begin with a script, which runs a server for itself, on a socket of the container's own, to make the
-/// first database with, and executes the real one after that. Who asks early would take the first for the second.
+/// first database with, and executes the real one after that. Who asks early would take the first for the second. A command
+/// given to a shell as words (`sh -c "…"`) is the program itself.
 fn prepares(pid: i32) -> bool {
-    let is_shell = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| begins_with_shell(&line));
+    let is_script = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| runs_script(&line));
     let only_child = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.trim().parse().ok();
-    is_shell(pid) || only_child().is_some_and(is_shell)
+    is_script(pid) || only_child().is_some_and(is_script)
 }
 
-/// Whether this command line (arguments that end with NUL) is that of a shell or of a script for one.
-fn begins_with_shell(line: &[u8]) -> bool {
-    let program = line.split(|b| *b == 0).next().unwrap_or_default();
+/// Whether this command line (arguments that end with NUL) is that of a shell with a script: its first operand is a file,
+/// unless `-c` among the options makes it a command (POSIX, sh).
+fn runs_script(line: &[u8]) -> bool {
+    let mut arguments = line.split(|b| *b == 0);
+    let program = arguments.next().unwrap_or_default();
     let name = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    matches!(name.strip_prefix(b"-").unwrap_or(name), b"sh" | b"ash" | b"bash" | b"dash" | b"ksh" | b"mksh" | b"yash" | b"zsh")
+    let is_shell = matches!(name.strip_prefix(b"-").unwrap_or(name), b"sh" | b"ash" | b"bash" | b"dash" | b"ksh" | b"mksh" | b"yash" | b"zsh");
+    for argument in arguments {
+        match argument {
+            [b'-', b'-', ..] => {}
+            [b'-', flags @ ..] if flags.contains(&b'c') => return false,
+            [b'-' | b'+', ..] => {}
+            operand => return is_shell && !operand.is_empty(),
+        }
+    }
+    false
 }
 
 impl Supervisor {
@@ -258,12 +271,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shells_are_known_by_their_names() {
-        for line in ["/bin/sh\0/entrypoint.sh\0postgres\0", "bash\0x\0", "-ash\0", "sh\0"] {
-            assert!(begins_with_shell(line.as_bytes()), "{line:?}");
-        }
-        for line in ["postgres\0", "/usr/bin/fish-server\0sh\0", "", "\0sh\0", "/bin/busybox\0"] {
-            assert!(!begins_with_shell(line.as_bytes()), "{line:?}");
+    fn a_shell_with_a_script_is_told_from_one_with_a_command() {
+        let runs = |words: &[&str]| runs_script(format!("{}\0", words.join("\0")).as_bytes());
+        assert!(runs(&["/bin/bash", "/usr/local/bin/docker-entrypoint.sh", "postgres"]));
+        assert!(runs(&["/bin/sh", "-e", "/entry.sh"]));
+        assert!(runs(&["-bash", "--norc", "-x", "+m", "run", "-c"]));
+        let others: [&[&str]; 7] = [
+            &["sh", "-c", "./serve & wait"],
+            &["sh", "-ec", "./serve"],
+            &["bash", "--login", "-c", "serve"],
+            &["-bash"],
+            &["postgres", "-D", "/data"],
+            &["python", "serve.py"],
+            &[],
+        ];
+        for words in others {
+            assert!(!runs(words), "{words:?}");
         }
     }
 
