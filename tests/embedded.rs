@@ -3,6 +3,8 @@
 
 #[path = "embedded/images.rs"]
 mod images;
+#[path = "embedded/kills.rs"]
+mod kills;
 #[path = "embedded/machine.rs"]
 mod machine;
 #[path = "embedded/net.rs"]

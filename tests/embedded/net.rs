@@ -22,7 +22,7 @@ struct World {
 }
 
 /// A process in a network namespace of its own.
-struct Inmate {
+pub(crate) struct Inmate {
     id: String,
     names: Vec<String>,
     dns: Vec<String>,
@@ -451,11 +451,41 @@ fn what_cannot_be_honoured_is_refused_in_words() {
 }
 
 /// A machine of its own for one test: this thread and what it starts see no other network.
-fn enter_machine() -> Inmate {
+pub(crate) fn enter_machine() -> Inmate {
     let machine = Inmate::new("ffff", &["machine"]);
     let network = rustix::thread::ThreadNameSpaceType::NETWORK;
     rustix::thread::move_into_thread_name_spaces(machine.pidfd.as_fd(), network).unwrap();
     machine
+}
+
+/// Names of all tables of rules (nf_tables) of this thread's network.
+pub(crate) fn tables() -> Vec<String> {
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, sendto, socket_with};
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER)).unwrap();
+    // struct nlmsghdr: 20 bytes, NFT_MSG_GETTABLE, a request for all; struct nfgenmsg: any family.
+    let mut request = Vec::from(20_u32.to_ne_bytes());
+    request.extend((10_u16 << 8 | 1).to_ne_bytes());
+    request.extend(0x301_u16.to_ne_bytes());
+    request.extend([0; 12]);
+    sendto(&socket, &request, SendFlags::empty(), &netlink::SocketAddrNetlink::new(0, 0)).unwrap();
+    let mut names = Vec::new();
+    loop {
+        let mut buffer = vec![0; 64 << 10];
+        let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty()).unwrap();
+        let mut rest = &buffer[..length];
+        while rest.len() >= 20 {
+            let size = u32::from_ne_bytes(rest[..4].try_into().unwrap()) as usize;
+            let kind = u16::from_ne_bytes(rest[4..6].try_into().unwrap());
+            // NLMSG_ERROR, NLMSG_DONE.
+            if kind == 2 || kind == 3 {
+                return names;
+            }
+            // NFTA_TABLE_NAME is the first attribute.
+            let text = rest[24..size].split(|b| *b == 0).next().unwrap();
+            names.push(String::from_utf8_lossy(text).into_owned());
+            rest = &rest[size.next_multiple_of(4).min(rest.len())..];
+        }
+    }
 }
 
 /// A machine on the same cable as the one this thread is in: 203.0.113.1 here, 203.0.113.2 there.

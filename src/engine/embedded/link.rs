@@ -171,7 +171,12 @@ impl Links {
             return Ok(None);
         }
         let (requests, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(converse(stream, lines, receiver));
+        let watched = (self.places.clone(), project.to_owned(), self.program.clone());
+        tokio::spawn(async move {
+            if converse(stream, lines, receiver).await == Ended::ByThem {
+                watch_over(watched.0, watched.1, watched.2).await;
+            }
+        });
         Ok(Some(Link { requests }))
     }
 }
@@ -188,17 +193,47 @@ async fn hear(stream: &mut UnixStream, lines: &mut Lines) -> bool {
     }
 }
 
+/// Who has ended a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    ByUs,
+    ByThem,
+}
+
+/// A supervisor was killed while this command was connected to it. What the command waits for then, such as health, would
+/// never come: as long as containers run there is to be a supervisor.
+async fn watch_over(places: Places, project: String, program: PathBuf) {
+    let boot = super::observe::boot();
+    for _ in 0..ATTEMPTS {
+        let seen = super::observe::containers(&places, Some(&project), project.is_empty()).unwrap_or_default();
+        if !seen.iter().any(|s| s.record.project == project && s.needs_supervisor(&boot)) {
+            return;
+        }
+        let (at, of, with) = (places.clone(), project.clone(), program.clone());
+        // Whoever needs it for more than looking hears why it can't be started.
+        if super::blocking(move || launch(&at, &of, &with)).await.is_err() {
+            return;
+        }
+        let Ok(door) = Door::of(&places.project(&project)) else { return };
+        // A line that isn't ended is none: it only shows when the other end goes.
+        if let Ok(mut stream) = UnixStream::connect(&door.path).await {
+            while hear(&mut stream, &mut Lines::default()).await {}
+        }
+    }
+}
+
 /// Carries requests there and answers back until either end goes. Whoever still waits then hears nothing, which tells all.
-async fn converse(stream: UnixStream, mut lines: Lines, mut requests: mpsc::UnboundedReceiver<Sent>) {
+async fn converse(stream: UnixStream, mut lines: Lines, mut requests: mpsc::UnboundedReceiver<Sent>) -> Ended {
     let (mut reader, mut writer) = stream.into_split();
     let waiting: Mutex<BTreeMap<u64, oneshot::Sender<Outcome>>> = Mutex::default();
     let ask = async {
         while let Some((request, answer)) = requests.recv().await {
             waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(request.id, answer);
             if writer.write_all(&line(&request)).await.is_err() {
-                return;
+                return Ended::ByThem;
             }
         }
+        Ended::ByUs
     };
     let hear = async {
         let mut buffer = vec![0; BLOCK];
@@ -208,21 +243,21 @@ async fn converse(stream: UnixStream, mut lines: Lines, mut requests: mpsc::Unbo
                     Ok(Some(Answer { id, outcome })) => (id, outcome),
                     Ok(None) => break,
                     // What follows can't be understood either.
-                    Err(_) => return,
+                    Err(_) => return Ended::ByUs,
                 };
                 let answer = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 // Whoever asked may be gone.
                 let _ = answer.map(|a| a.send(outcome));
             }
             match reader.read(&mut buffer).await {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => return Ended::ByThem,
                 Ok(n) => lines.push(buffer.get(..n).unwrap_or_default()),
             }
         }
     };
     tokio::select! {
-        () = hear => {}
-        () = ask => {}
+        ended = hear => ended,
+        ended = ask => ended,
     }
 }
 

@@ -101,7 +101,14 @@ impl Embedded {
         let boot = observe::boot();
         let living: BTreeSet<&str> = seen.iter().filter(|s| s.needs_supervisor(&boot)).map(|s| s.record.project.as_str()).collect();
         let asked = living.into_iter().map(async |project| (project, self.links.is_alive(project).await));
-        let orphans: Vec<&str> = join_all(asked).await.into_iter().filter(|(_, alive)| !alive).map(|(project, _)| project).collect();
+        let mut orphans: BTreeSet<&str> = join_all(asked).await.into_iter().filter(|(_, alive)| !alive).map(|(project, _)| project).collect();
+        // What is left of a creation or a removal that was cut short is swept up by a supervisor, too.
+        if let Some(project) = project
+            && observe::has_remains(&self.places, project)
+            && !self.links.is_alive(project).await
+        {
+            orphans.insert(project);
+        }
         if orphans.is_empty() {
             return Ok(seen);
         }
@@ -166,6 +173,10 @@ impl Engine for Embedded {
 
     async fn observe(&self, query: &ObserveQuery) -> Result<Observed, EngineError> {
         let seen = self.seen(query.project.as_deref(), query.strangers).await?;
+        if !query.containers_only {
+            // Of commands that were killed.
+            volume::sweep(&self.places);
+        }
         observe::observe(&self.places, &self.store, query, seen, now())
     }
 
@@ -174,7 +185,14 @@ impl Engine for Embedded {
     }
 
     async fn events(&self, project: Option<&str>) -> Result<BoxStream<'static, Result<EngineEvent, EngineError>>, EngineError> {
-        events::events(&self.places, project)
+        let events = events::events(&self.places, project)?;
+        if let Some(project) = project
+            && observe::containers(&self.places, Some(project), false)?.iter().any(|s| s.needs_supervisor(&observe::boot()))
+        {
+            // Connected, it hears when the supervisor is killed, which would end all events.
+            self.links.adopt(project).await?;
+        }
+        Ok(events)
     }
 
     async fn logs(&self, container: &Target, query: &LogQuery) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {

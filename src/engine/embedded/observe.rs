@@ -85,6 +85,12 @@ pub fn containers(places: &Places, project: Option<&str>, strangers: bool) -> Re
     Ok(all)
 }
 
+/// Whether a project has entries of containers that don't exist: not yet, or not any more.
+pub fn has_remains(places: &Places, project: &str) -> bool {
+    let entries = fs::read_dir(places.members(project)).into_iter().flatten().flatten();
+    entries.filter_map(|e| e.file_name().into_string().ok()).any(|id| !places.container(&id).join("container.json").exists())
+}
+
 /// Looks at everything that `wanted` asks for; the containers were read before.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///   containers/ID/state.json                       ContainerState: how it is; one writer, the supervisor
 ///   containers/ID/log/                             see `supervisor::log`
 ///   upper/ID/{upper,work}                          the container's own layer (flat, chattr +T: see runtime::rootfs)
-///   projects/PROJECT/ID                            an empty file for each container of a project: see [`Places::members`]
+///   projects/PROJECT/ID                            a file for each container of a project: see [`Places::members`]
 ///   names/NAME                                     a file with the id: the name is taken (made with O_EXCL)
 ///   volumes/NAME/{volume.json,_data/}              VolumeRecord, content
 ///   networks/NAME.json                             NetworkRecord
@@ -52,7 +52,7 @@ impl Places {
     }
 
     /// Containers of a project, by id: an entry is made before the container is, and removed after it. One without a
-    /// `container.json` doesn't exist.
+    /// `container.json` doesn't exist. Its lines are the anonymous volumes that go with what is left of it.
     pub fn members(&self, project: &str) -> PathBuf {
         self.state.join("projects").join(if project.is_empty() { "@none" } else { project })
     }
@@ -119,6 +119,9 @@ pub fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
     let mut beside = file.as_os_str().to_owned();
     // Threads of one process write the same file too.
     beside.push(format!(".{}-{}.new", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    std::fs::write(&beside, content)?;
-    std::fs::rename(&beside, file)
+    let replaced = std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, file));
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    replaced
 }

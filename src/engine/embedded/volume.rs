@@ -169,7 +169,7 @@ pub fn list(places: &Places) -> Result<Vec<VolumeRecord>, EngineError> {
 }
 
 /// Removes what was left by commands that were killed while they made or removed a volume. With the number of bytes that
-/// are free now.
+/// are free now. Those of commands that go on are left alone.
 pub fn sweep(places: &Places) -> u64 {
     let mut bytes = 0;
     for entry in fs::read_dir(places.volumes()).into_iter().flatten().flatten() {

@@ -374,12 +374,13 @@ pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, Eng
         return Err(failure(ErrorKind::Conflict, format!("network {name} is in use: container {container} is connected to it")));
     }
     let netlink = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
-    lower(places, &network, &netlink)?;
-    let file = file(places, name);
-    std::fs::remove_file(&file).map_err(|e| record::failed(&format!("{} can't be removed", file.display()), &e))?;
-    if list(places)?.iter().all(|n| n.bridge.is_empty()) {
+    if list(places)?.iter().all(|n| n.bridge.is_empty() || n.id == network.id) {
         forget_table(places);
     }
+    lower(places, &network, &netlink)?;
+    // Last: whoever is killed before leaves a network that the next one removes with all that is left of it.
+    let file = file(places, name);
+    std::fs::remove_file(&file).map_err(|e| record::failed(&format!("{} can't be removed", file.display()), &e))?;
     Ok(true)
 }
 
@@ -459,6 +460,12 @@ fn random_id() -> Result<String, EngineError> {
 /// The kernel can't be asked.
 pub fn sweep(places: &Places) -> Result<(), EngineError> {
     let _lock = lock(places)?;
+    // Records that somebody was killed at while writing them: see `place::replace`. All of them are written under the lock.
+    for entry in std::fs::read_dir(places.networks()).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|n| n.ends_with(".new")) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
     let networks = list(places)?;
     let netlink = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
     let mark = mark(places);

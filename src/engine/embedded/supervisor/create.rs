@@ -70,8 +70,11 @@ impl Supervisor {
             warnings.push("published ports are discarded when using host network mode".into());
         }
         let id = random_id()?;
+        // Whatever becomes of this process, what it made is found by its entry.
+        let entry = self.places.members(&self.project);
+        std::fs::create_dir_all(&entry).and_then(|()| std::fs::write(entry.join(&id), "")).map_err(|e| failed(&what, &e))?;
         let mut made = Vec::new();
-        let mounts = self.mounts(&spec, &image.config.volumes, &mut made).map_err(|e| EngineError { what: format!("{what}: {}", e.what), ..e });
+        let mounts = self.mounts(&id, &spec, &image.config.volumes, &mut made).map_err(|e| EngineError { what: format!("{what}: {}", e.what), ..e });
         let created = mounts.and_then(|mounts| {
             let record = ContainerRecord {
                 id: id.clone(),
@@ -94,10 +97,6 @@ impl Supervisor {
             }
             Err(error) => {
                 self.sweep(&id);
-                for name in made {
-                    // It is nobody's.
-                    let _ = volume::remove(&self.places, &name);
-                }
                 Err(error)
             }
         }
@@ -106,10 +105,7 @@ impl Supervisor {
     /// Writes a new container down and takes its name, in the order that the head of this file speaks of.
     fn write_new(&self, record: &ContainerRecord) -> Result<(), EngineError> {
         let cant = |e: std::io::Error| failed(&format!("container {} can't be created", record.name), &e);
-        let members = self.places.members(&self.project);
         let folder = self.places.container(&record.id);
-        std::fs::create_dir_all(&members).map_err(cant)?;
-        std::fs::File::create(members.join(&record.id)).map_err(cant)?;
         std::fs::create_dir_all(&folder).map_err(cant)?;
         record::write(&folder.join("container.json"), record)?;
         self.take_name(&record.name, &record.id)
@@ -166,7 +162,7 @@ impl Supervisor {
     }
 
     /// What is mounted in a new container. Volumes that it brings into being are named in `made`.
-    fn mounts(&mut self, spec: &ContainerSpec, declared: &[String], made: &mut Vec<String>) -> Result<Vec<ResolvedMount>, EngineError> {
+    fn mounts(&mut self, id: &str, spec: &ContainerSpec, declared: &[String], made: &mut Vec<String>) -> Result<Vec<ResolvedMount>, EngineError> {
         let mut mounts: Vec<ResolvedMount> = Vec::new();
         for from in &spec.volumes_from {
             let (name, mode) = from.split_once(':').unwrap_or((from, ""));
@@ -192,7 +188,7 @@ impl Supervisor {
                             let found = volume::create(&self.places, &VolumeSpec { name: name.clone(), ..VolumeSpec::default() }, false)?;
                             (name.clone(), *inherited && found.anonymous)
                         }
-                        None => (self.anonymous_volume(spec, labels, made)?, true),
+                        None => (self.anonymous_volume(id, spec, labels, made)?, true),
                     };
                     let kind = MountKind::Volume {
                         name: Some(name.clone()),
@@ -216,7 +212,7 @@ impl Supervisor {
         for path in declared {
             let covered = mounts.iter().any(|m| m.point.target == *path) || spec.tmpfs.contains_key(path);
             if !covered {
-                let name = self.anonymous_volume(spec, &BTreeMap::new(), made)?;
+                let name = self.anonymous_volume(id, spec, &BTreeMap::new(), made)?;
                 let kind =
                     MountKind::Volume { name: Some(name.clone()), nocopy: false, subpath: String::new(), labels: BTreeMap::new(), inherited: false };
                 let point = MountPoint { kind: "volume".into(), target: path.clone(), ..MountPoint::default() };
@@ -237,20 +233,38 @@ impl Supervisor {
         }
     }
 
-    fn anonymous_volume(&self, spec: &ContainerSpec, labels: &BTreeMap<String, String>, made: &mut Vec<String>) -> Result<String, EngineError> {
+    fn anonymous_volume(
+        &self,
+        id: &str,
+        spec: &ContainerSpec,
+        labels: &BTreeMap<String, String>,
+        made: &mut Vec<String>,
+    ) -> Result<String, EngineError> {
         let name = random_id()?;
         let mut labels = labels.clone();
         labels.insert(ANONYMOUS.into(), String::new());
-        volume::create(&self.places, &VolumeSpec { name: name.clone(), driver: spec.volume_driver.clone(), labels, ..VolumeSpec::default() }, true)?;
         made.push(name.clone());
+        self.volumes_go_along(id, made)?;
+        volume::create(&self.places, &VolumeSpec { name: name.clone(), driver: spec.volume_driver.clone(), labels, ..VolumeSpec::default() }, true)?;
         Ok(name)
+    }
+
+    /// Writes into a container's entry which anonymous volumes go when it does: when it is swept up.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn volumes_go_along(&self, id: &str, names: &[String]) -> Result<(), EngineError> {
+        let entry = self.places.members(&self.project).join(id);
+        std::fs::write(&entry, names.join("\n")).map_err(|e| failed(&format!("{} can't be written", entry.display()), &e))
     }
 
     /// Removes what is left of a container that has no record any more, or that never had one. What another one uses
     /// meanwhile (its name) is left alone.
     pub fn sweep(&self, id: &str) {
         let folder = self.places.container(id);
+        let entry = self.places.members(&self.project).join(id);
         let _ = std::fs::remove_file(folder.join("container.json"));
+        let _ = std::fs::remove_file(self.places.name(&format!(".{id}")));
         for path in [self.places.run_of(id), self.places.upper(id), folder] {
             // What can't be removed now is tried again by the next supervisor: its entry is still there.
             if let Err(error) = std::fs::remove_dir_all(&path)
@@ -259,7 +273,13 @@ impl Supervisor {
                 return;
             }
         }
-        let _ = std::fs::remove_file(self.places.members(&self.project).join(id));
+        for name in std::fs::read_to_string(&entry).unwrap_or_default().lines() {
+            if volume::find(&self.places, name).is_ok_and(|v| v.is_some_and(|v| v.anonymous)) {
+                // Another container may use it: then it stays.
+                let _ = volume::remove(&self.places, name);
+            }
+        }
+        let _ = std::fs::remove_file(entry);
     }
 
     /// Frees the name of a container.
@@ -312,13 +332,14 @@ impl Supervisor {
         let id = self.id_of(target)?;
         let cant =
             |why: String| Err(EngineError::new(ErrorKind::Refused, format!("files can't be written into container {}", target.name)).because(why));
-        if self.containers.get(&id).is_some_and(|c| c.run.is_some()) {
-            return cant("it runs".into());
-        }
         if let Some(file) = files.iter().find(|f| !f.path.starts_with('/')) {
             return cant(format!("{} is not absolute", file.path));
         }
         let mut all = self.files(&id)?;
+        if self.containers.get(&id).is_some_and(|c| c.run.is_some()) {
+            // Its restart policy may have been faster than whoever was about to start it: it has them, then.
+            return if files.iter().all(|f| all.contains(f)) { Ok(Some(changed(false))) } else { cant("it runs".into()) };
+        }
         for file in files {
             all.retain(|f| f.path != file.path);
             all.push(file.clone());

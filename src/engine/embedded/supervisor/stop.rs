@@ -1,8 +1,7 @@
 //! Stops, kills, restarts, freezing, removal.
 
 use super::super::cgroup::Cgroup;
-use super::super::record::{self, VolumeRecord};
-use super::super::volume;
+use super::super::record;
 use super::container::{Container, Then, Ticket, stop_signal};
 use super::exit::signal_to;
 use super::turn::{Due, Reply, Supervisor, changed};
@@ -150,6 +149,10 @@ impl Supervisor {
     pub fn removed(&mut self, id: &str, volumes: bool) -> Result<Applied, EngineError> {
         let Some(container) = self.containers.get(id) else { return Ok(changed(false)) };
         let record = container.record.clone();
+        let anonymous = record.mounts.iter().filter(|m| volumes && m.anonymous && m.point.kind == "volume");
+        self.volumes_go_along(id, &anonymous.map(|m| m.point.name.clone()).collect::<Vec<_>>())?;
+        // Where a process took its time to go when its run ended, its groups are still there. They are found by the record.
+        Cgroup::of(&self.project, id, &record.spec.security.cgroup_parent).remove();
         let gone = std::fs::remove_file(self.places.container(id).join("container.json"));
         if let Err(error) = gone
             && error.kind() != std::io::ErrorKind::NotFound
@@ -159,18 +162,7 @@ impl Supervisor {
         self.free_name(&record.name, id);
         self.tell(id, EventKind::Removed);
         self.containers.remove(id);
-        // Where a process took its time to go when its run ended, its groups are still there.
-        Cgroup::of(&self.project, id, &record.spec.security.cgroup_parent).remove();
         self.sweep(id);
-        for mount in record.mounts.iter().filter(|m| volumes && m.anonymous && m.point.kind == "volume") {
-            let used = self.containers.values().any(|c| c.record.mounts.iter().any(|m| m.point.name == mount.point.name));
-            let file = self.places.volumes().join(&mount.point.name).join("volume.json");
-            let anonymous = record::read::<VolumeRecord>(&file).is_ok_and(|v| v.is_some_and(|v| v.anonymous));
-            if anonymous && !used {
-                // Somebody of another project may use it: then it stays.
-                let _ = volume::remove(&self.places, &mount.point.name);
-            }
-        }
         Ok(changed(true))
     }
 
