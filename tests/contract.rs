@@ -90,9 +90,15 @@ async fn take(case: Case, lab: &Lab) -> Verdict {
 
 /// Runs every case on `engine`, so many at once, and prints a table.
 async fn suite(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize) {
+    suite_of(name, engine, real, at_once, "", all_cases()).await;
+}
+
+/// The same of some cases, with containers by an OCI runtime.
+async fn suite_of(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize, runtime: &'static str, cases: Vec<Case>) {
     let began = tokio::time::Instant::now();
     let run = |(number, case): (usize, Case)| {
-        let lab = Lab::new(Arc::clone(&engine), format!("contract-{name}-{}-{number}", std::process::id()), real);
+        let mut lab = Lab::new(Arc::clone(&engine), format!("contract-{name}-{}-{number}", std::process::id()), real);
+        lab.runtime = runtime;
         async move {
             let began = tokio::time::Instant::now();
             let verdict = take(case, &lab).await;
@@ -105,7 +111,7 @@ async fn suite(name: &str, engine: Arc<dyn Engine>, real: bool, at_once: usize) 
         }
     };
     Lab::new(Arc::clone(&engine), format!("contract-{name}-{}", std::process::id()), real).prepare().await;
-    let results: Vec<_> = stream::iter(all_cases().into_iter().enumerate()).map(run).buffered(at_once).collect().await;
+    let results: Vec<_> = stream::iter(cases.into_iter().enumerate()).map(run).buffered(at_once).collect().await;
     let mut failed = Vec::new();
     for (case, verdict, time) in &results {
         let text = match verdict {
@@ -190,4 +196,36 @@ fn embedded() {
         let engine = connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"));
         suite("embedded", engine, true, 6).await;
     });
+}
+
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+fn by_runtime(name: &'static str) {
+    use consort::engine::embedded::runtime::oci;
+    let Some(home) = support::embedded::Home::new(name) else { return };
+    if let Err(error) = oci::find(name).and_then(|(found, _)| found.ok_or_else(|| unreachable!("{name} is a runtime of its own"))) {
+        assert!(!engines_required(), "{name} is required, but {error}");
+        say(&format!("contract: {name} skipped: {error}"));
+        return;
+    }
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    tokio.block_on(async {
+        let program = Some(env!("CARGO_BIN_EXE_consort").into());
+        let request = EngineRequest { engine: "embedded".into(), environment: home.environment(), program, ..EngineRequest::default() };
+        let engine = connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"));
+        suite_of(name, engine, true, 6, name, all_cases()).await;
+    });
+}
+
+/// The embedded engine with containers by crun.
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+#[test]
+fn embedded_crun() {
+    by_runtime("crun");
+}
+
+/// The embedded engine with containers by runc.
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+#[test]
+fn embedded_runc() {
+    by_runtime("runc");
 }

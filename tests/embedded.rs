@@ -9,6 +9,8 @@ mod kills;
 mod machine;
 #[path = "embedded/net.rs"]
 mod net;
+#[path = "embedded/oci.rs"]
+mod oci;
 #[path = "embedded/runtime.rs"]
 mod runtime;
 #[path = "embedded/supervisor.rs"]

@@ -68,6 +68,9 @@ pub struct Globals {
     /// Engine: docker, podman, embedded, sim, or auto [env: CONSORT_ENGINE]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
+    /// OCI runtime of services that name none under `runtime:`, by path or name: runc, crun, youki [env: CONSORT_RUNTIME]
+    #[arg(long, value_name = "PATH")]
+    pub runtime: Option<String>,
     /// Address of the engine [env: DOCKER_HOST]
     #[arg(short = 'H', long, value_name = "URL", hide = true)]
     pub host: Option<String>,

@@ -81,6 +81,15 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
         "engine-refused" if has(&["bind source path does not exist"]) => {
             "create it, or let the engine make an empty folder of it: `create_host_path: true`".to_owned()
         }
+        "unsupported" if has(&["there is no runtime"]) => {
+            "install it, name its path, or leave `runtime` out: the embedded engine runs containers itself".to_owned()
+        }
+        "engine-refused" if has(&["unknown or invalid runtime name"]) => {
+            "this engine knows runtimes by the names in its daemon.json; a path is for the embedded engine, `--engine embedded`".to_owned()
+        }
+        _ if has(&["can't create the container"]) && has(&["executable file"]) && has(&["not found"]) => {
+            "the command isn't in the image: look at `command` and `entrypoint`".to_owned()
+        }
         _ if has(&["can't start container"]) && has(&["exec: "]) && has(&["executable file not found", "no such file or directory"]) => {
             "the command isn't in the image, or what interprets it isn't: look at `command` and `entrypoint`".to_owned()
         }

@@ -102,6 +102,9 @@ fn row(container: &Container, now: Timestamp, whole: bool) -> Row {
     put("Project", container.project().into());
     put("Publishers", publishers.into());
     put("RunningFor", format!("{} ago", ago(now, container.created)).into());
+    if !container.runtime.is_empty() {
+        put("Runtime", container.runtime.as_str().into());
+    }
     put("Service", container.service().into());
     put("Size", "0B".into());
     put("State", container.state.as_str().into());
@@ -165,6 +168,7 @@ mod tests {
 
     fn container(name: &str) -> Container {
         Container {
+            runtime: String::new(),
             id: "0123456789abcdef0123".into(),
             name: name.into(),
             image: "busybox".into(),

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) remove_orphans: bool,
     pub(crate) ignore_orphans: bool,
     pub(crate) compatibility: bool,
+    /// OCI runtime of services that name none.
+    pub(crate) runtime: Option<String>,
     pub(crate) engine: EngineRequest,
 }
 
@@ -53,6 +55,7 @@ impl Settings {
             remove_orphans: flag(&var, "COMPOSE_REMOVE_ORPHANS"),
             ignore_orphans: flag(&var, "COMPOSE_IGNORE_ORPHANS"),
             compatibility: globals.compatibility || flag(&var, "COMPOSE_COMPATIBILITY"),
+            runtime: globals.runtime.clone().or_else(|| var("CONSORT_RUNTIME").map(str::to_owned)).filter(|r| !r.is_empty()),
             engine: EngineRequest {
                 engine: globals.engine.clone().or_else(|| var("CONSORT_ENGINE").map(str::to_owned)).unwrap_or_default(),
                 environment: environment.clone(),

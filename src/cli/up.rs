@@ -23,8 +23,9 @@ pub(crate) async fn run(app: &mut App, args: &args::Up) -> Result<Exit, Fault> {
     if args.watch {
         return Err(usage("--watch is not available yet").into());
     }
-    let loaded = app.load(&args.services).await?;
+    let mut loaded = app.load(&args.services).await?;
     begin(app, &loaded, args.build).await?;
+    choose_runtime(app, &mut loaded);
     if args.wait_timeout.is_some() && !args.wait {
         let finding = Diagnostic::warning("usage", "--wait-timeout does nothing without --wait").help("add --wait");
         app.console.findings(&[finding]).await;
@@ -99,8 +100,9 @@ pub(crate) async fn run(app: &mut App, args: &args::Up) -> Result<Exit, Fault> {
 
 /// `create`.
 pub(crate) async fn create(app: &mut App, args: &args::Create) -> Result<Exit, Fault> {
-    let loaded = app.load(&args.services).await?;
+    let mut loaded = app.load(&args.services).await?;
     begin(app, &loaded, args.build).await?;
+    choose_runtime(app, &mut loaded);
     let mut options = UpOptions {
         selection: Selection { services: args.services.clone(), no_deps: false },
         scale: scale(&loaded, &args.scale)?,
@@ -146,6 +148,16 @@ async fn begin(app: &mut App, loaded: &Loaded, build: bool) -> Result<(), Fault>
         app.console.findings(&loaded.unhonoured).await;
     }
     Ok(())
+}
+
+/// `--runtime`: as if every service that names no runtime named this one, so that another one recreates it. A path counts
+/// from the working directory.
+fn choose_runtime(app: &App, loaded: &mut Loaded) {
+    let Some(runtime) = &app.settings.runtime else { return };
+    let runtime = if runtime.contains('/') { app.cwd.join(runtime).to_string_lossy().into_owned() } else { runtime.clone() };
+    for service in loaded.project.services.values_mut().filter(|s| s.runtime.is_empty()) {
+        service.runtime.clone_from(&runtime);
+    }
 }
 
 /// Asks once whether files from elsewhere may be acted on: they decide what is run and what of this machine it sees.

@@ -162,6 +162,7 @@ fn container(name: &str) -> Container {
         ports: Vec::new(),
         mounts: Vec::new(),
         networks: Vec::new(),
+        runtime: String::new(),
     }
 }
 

@@ -131,6 +131,8 @@ pub struct Container {
     pub mounts: Vec<MountPoint>,
     /// Networks it is connected to.
     pub networks: Vec<Attachment>,
+    /// The OCI runtime that runs it, where the engine tells in its lists and it isn't the engine's own.
+    pub runtime: String,
 }
 
 impl Container {

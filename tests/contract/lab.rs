@@ -67,6 +67,8 @@ pub struct Lab {
     pub project: String,
     /// Not a simulation.
     pub real: bool,
+    /// OCI runtime of containers that name none; empty is the engine's own.
+    pub runtime: &'static str,
     progress: mpsc::Sender<OpProgress>,
 }
 
@@ -113,7 +115,7 @@ impl Lab {
     pub fn new(engine: Arc<dyn Engine>, project: String, real: bool) -> Self {
         let (progress, mut reports) = mpsc::channel(64);
         tokio::spawn(async move { while reports.recv().await.is_some() {} });
-        Self { engine, project, real, progress }
+        Self { engine, project, real, runtime: "", progress }
     }
 
     /// Makes sure that the image is there.
@@ -157,6 +159,13 @@ impl Lab {
     }
 
     pub async fn apply(&self, op: &Op) -> Result<Applied, EngineError> {
+        if let Op::CreateContainer(spec) = op
+            && spec.runtime.is_empty()
+            && !self.runtime.is_empty()
+        {
+            let spec = ContainerSpec { runtime: self.runtime.to_owned(), ..spec.as_ref().clone() };
+            return self.engine.apply(&Op::CreateContainer(Box::new(spec)), &self.progress).await;
+        }
         self.engine.apply(op, &self.progress).await
     }
 

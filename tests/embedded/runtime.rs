@@ -146,7 +146,7 @@ fn carry_out(request: Request) -> Result<Outcome, EngineError> {
             let exec = ExecSpec { command, environment, user, working_dir, privileged, tty, stdin: false, detach: false };
             let starting = runtime::exec(&spec, &image, &id, starting.pidfd.as_fd(), &cgroup, &exec, streams)?;
             match starting.outcome() {
-                Ok(master) => outputs.push(read(master.unwrap_or(output))),
+                Ok(master) => outputs.push(read(master.terminal.unwrap_or(output))),
                 Err(error) => outputs.push(error.to_string()),
             }
             codes.push(wait(&starting.pidfd));
@@ -159,7 +159,7 @@ fn carry_out(request: Request) -> Result<Outcome, EngineError> {
         if codes.len() > 1 {
             cgroup.kill();
         }
-        outputs[0] = read(master.unwrap_or(read_end));
+        outputs[0] = read(master.terminal.unwrap_or(read_end));
         codes[0] = wait(&starting.pidfd);
         Ok(Outcome { outputs, codes, oom_kills: cgroup.usage().oom_kills, warnings, error: None })
     })();

@@ -174,6 +174,7 @@ fn container(listed: ListedContainer, health: &BTreeMap<String, String>) -> Cont
         ports: listed.ports.into_iter().map(port).collect(),
         mounts: listed.mounts.into_iter().map(mount).collect(),
         networks: listed.network_settings.networks.into_iter().map(|(name, e)| attachment(name, e.unwrap_or_default())).collect(),
+        runtime: String::new(),
         id: listed.id,
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn main() -> ExitCode {
         Err(error) => return tell(&socket, &ExecReply::Error(error), None),
     };
     match started.outcome() {
-        Ok(terminal) => {
-            if tell(&socket, &ExecReply::Started(started.pid), terminal) == ExitCode::FAILURE {
+        Ok(begun) => {
+            if tell(&socket, &ExecReply::Started(started.pid), begun.terminal) == ExitCode::FAILURE {
                 return ExitCode::FAILURE;
             }
         }

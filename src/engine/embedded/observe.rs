@@ -196,6 +196,7 @@ fn container(seen: Seen, boot: &str, now: Timestamp, networks: &mut Networks<'_>
         ports: if alive { ports(kept.ports, &spec.expose) } else { Vec::new() },
         mounts: record.mounts.into_iter().map(|m| m.point).collect(),
         networks: attachments,
+        runtime: record.runtime.map(|r| r.path.display().to_string()).unwrap_or_default(),
     }
 }
 
@@ -242,6 +243,7 @@ mod tests {
             image: "sha256:1".into(),
             argv: ["sh", "-c", "exec sleep 9"].map(str::to_owned).to_vec(),
             healthcheck: None,
+            runtime: None,
             mounts: Vec::new(),
             created: Timestamp(1),
         };

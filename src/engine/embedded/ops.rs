@@ -5,13 +5,12 @@ use crate::engine::{ProgressSink, hook};
 use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, Target, label};
 
 /// What this engine has no switch for and can't honour.
-const REFUSED: [(&str, &str); 10] = [
+const REFUSED: [(&str, &str); 9] = [
     ("services.*.cgroup", "every container has a control group namespace of its own"),
     ("services.*.credential_spec", WINDOWS),
     ("services.*.deploy.resources.reservations.devices", GPUS),
     ("services.*.gpus", GPUS),
     ("services.*.isolation", WINDOWS),
-    ("services.*.runtime", "the embedded engine is the runtime"),
     ("services.*.storage_opt", "a container's layer is a folder, which has no size of its own"),
     ("services.*.userns_mode", "root in a container is root of the machine, without most privileges"),
     ("services.*.cpu_count", WINDOWS),

@@ -31,8 +31,28 @@ pub struct ContainerRecord {
     /// What is mounted in it, in the order in which it is mounted: anonymous volumes have names here, those that the
     /// image declares and those of `volumes_from` are among them.
     pub mounts: Vec<ResolvedMount>,
+    /// Who runs it, if it isn't this engine's own runtime.
+    #[serde(default)]
+    pub runtime: Option<OciRuntime>,
     /// When it was created.
     pub created: Timestamp,
+}
+
+/// A program that runs containers from bundles of the OCI runtime specification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciRuntime {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What stands before the command on every call.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+}
+
+impl OciRuntime {
+    /// The name of the program.
+    pub fn name(&self) -> String {
+        self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
 }
 
 /// A mount whose source is known.

@@ -238,6 +238,7 @@ impl Container {
             health: self.health.filter(|_| self.is_running()),
             exit_code: Some(self.exit_code),
             status: self.status(now),
+            runtime: String::new(),
             labels: self.spec.labels.clone(),
             ports: if self.is_running() { self.ports.clone() } else { Vec::new() },
             mounts: self.mounts.iter().map(|m| m.point.clone()).collect(),

@@ -220,6 +220,7 @@ impl World {
             ports: spec.ports.iter().map(port).collect(),
             mounts,
             networks,
+            runtime: String::new(),
         };
         self.observed.containers.push(container);
     }

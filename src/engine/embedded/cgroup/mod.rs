@@ -267,6 +267,14 @@ fn refused(folder: &Path, error: &io::Error) -> EngineError {
     failed(&format!("the control group {} can't be used", folder.display()), error)
 }
 
+/// Devices that a container may use: what [`Cgroup::make`] allows it.
+///
+/// # Errors
+/// Rules that are none.
+pub fn device_rules(resources: &ResourceSpec, privileged: bool) -> Result<Vec<Rule>, EngineError> {
+    device::rules(resources, privileged)
+}
+
 /// Where hierarchies are mounted, for the mounts of a container.
 pub(super) fn mounts(path: &str) -> Vec<(String, PathBuf)> {
     layout().v1.iter().map(|h| (h.folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(), h.folder.join(path))).collect()

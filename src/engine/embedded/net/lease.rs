@@ -230,6 +230,18 @@ impl Leases {
             .find(|a| cidr.is_usable(*a) && *a != gateway && !kept.contains(a) && taken.binary_search(a).is_err())
     }
 
+    /// Another process of the container has its lease from now on.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn hand_over(&mut self, container: &str, pid: i32) -> Result<(), EngineError> {
+        let _lock = Lock::take(&self.folder)?;
+        self.refresh();
+        let Some(lease) = self.known.get_mut(container) else { return Ok(()) };
+        (lease.pid, lease.pid_start) = (pid, started(pid).unwrap_or_default());
+        record::write(&self.folder.join(format!("{container}.json")), lease)
+    }
+
     /// Gives a container's lease back.
     pub fn release(&mut self, container: &str) -> Option<Lease> {
         let _ = std::fs::remove_file(self.folder.join(format!("{container}.json")));

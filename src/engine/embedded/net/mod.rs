@@ -37,6 +37,7 @@ use crate::world::{Attachment, EndpointSpec, EngineError, ErrorKind, NetworkSpec
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 fn failure(kind: ErrorKind, what: impl Into<String>) -> EngineError {
     EngineError::new(kind, what)
@@ -231,6 +232,17 @@ impl Net {
         done
     }
 
+    /// Another process stands for a container now: the one that was attached for it ends.
+    ///
+    /// # Errors
+    /// A lease can't be written.
+    pub fn hand_over(&mut self, guest: &Guest<'_>) -> Result<(), EngineError> {
+        match &mut self.work {
+            Some(work) => work.hand_over(guest),
+            None => Ok(()),
+        }
+    }
+
     /// Forgets a container that has ended: leases, ports, sockets. Its interfaces went with its namespace.
     pub fn detach(&mut self, id: &str) {
         if let Some(work) = &mut self.work {
@@ -391,8 +403,13 @@ impl Work {
             let what = format!("`{inside}` can't be the name of the interface of {} on network {label}", placed.name);
             return Err(failure(ErrorKind::Refused, what));
         }
-        let outside = format!("cs{}.{}", guest.pid, placed.next);
+        // The number may have been that of another container's first process, which has gone and left it its cable.
+        let mut outside = format!("cs{}.{}", guest.pid, placed.next);
         placed.next += 1;
+        while Path::new("/sys/class/net").join(&outside).exists() {
+            outside = format!("cs{}.{}", guest.pid, placed.next);
+            placed.next += 1;
+        }
         let parse = |text: &str| -> Result<Option<IpAddr>, EngineError> {
             if text.is_empty() {
                 return Ok(None);
@@ -636,6 +653,17 @@ impl Work {
             }
         }
         self.publish(guest.id, held)
+    }
+
+    fn hand_over(&mut self, guest: &Guest<'_>) -> Result<(), EngineError> {
+        let Some(placed) = self.guests.get_mut(guest.id) else { return Ok(()) };
+        placed.pidfd = guest.pidfd.try_clone_to_owned().map_err(|e| record::failed("no descriptor left", &e))?;
+        for stand in &placed.stands {
+            if let Some(leases) = self.leases.get_mut(&stand.network_id) {
+                leases.hand_over(guest.id, guest.pid)?;
+            }
+        }
+        Ok(())
     }
 
     fn forget(&mut self, id: &str) {

@@ -38,10 +38,18 @@ impl Authority {
     /// # Errors
     /// What it asks for doesn't exist.
     pub fn of(spec: &ContainerSpec) -> Result<Self, EngineError> {
-        let (capabilities, options) = (privilege::of(&spec.security)?, Options::of(&spec.security)?);
+        let Self { capabilities, options, .. } = Self::unfiltered(spec)?;
         let unfiltered = spec.security.privileged && options.seccomp.is_empty();
         let filter = if unfiltered { None } else { seccomp::program(&options.seccomp, capabilities)? };
         Ok(Self { capabilities, options, filter })
+    }
+
+    /// Of a container, without its filter.
+    ///
+    /// # Errors
+    /// What it asks for doesn't exist.
+    pub fn unfiltered(spec: &ContainerSpec) -> Result<Self, EngineError> {
+        Ok(Self { capabilities: privilege::of(&spec.security)?, options: Options::of(&spec.security)?, filter: None })
     }
 }
 
@@ -84,7 +92,7 @@ impl Line {
     }
 
     /// Waits for the next word. Without one the parent has gone, or given up.
-    fn wait(&self) -> Result<(), EngineError> {
+    pub fn wait(&self) -> Result<(), EngineError> {
         loop {
             match rustix::io::read(&self.go, &mut [0]) {
                 Ok(1) => return Ok(()),
@@ -100,13 +108,19 @@ impl Line {
         let _ = send(&self.status, &text, SendFlags::NOSIGNAL);
     }
 
-    fn send_terminal(&self, master: &OwnedFd) -> Result<(), EngineError> {
-        let descriptors = [master.as_fd()];
+    /// Hands a descriptor over: see [`super::Starting::outcome`].
+    pub fn send(&self, word: &[u8], descriptor: &OwnedFd) -> Result<(), EngineError> {
+        let descriptors = [descriptor.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut rights = SendAncillaryBuffer::new(&mut space);
         rights.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(&self.status, &[IoSlice::new(b"t")], &mut rights, SendFlags::NOSIGNAL).told(|| "the terminal can't be handed over".into())?;
+        sendmsg(&self.status, &[IoSlice::new(word)], &mut rights, SendFlags::NOSIGNAL).told(|| "what was made can't be handed over".into())?;
         Ok(())
+    }
+
+    /// Waits until the parent has closed its end, or has gone.
+    pub fn wait_for_end(&self) {
+        while !matches!(rustix::net::recv(&self.status, &mut [0; 1], rustix::net::RecvFlags::empty()), Ok((0, _)) | Err(Errno::CONNRESET)) {}
     }
 }
 
@@ -173,7 +187,7 @@ fn try_begin(container: &Container<'_>, streams: Streams, line: &Line) -> Result
         terminal.mount_console(&root)?;
     }
     mounts::mount(&root, ready)?;
-    around.files.iter().try_for_each(|file| write(&root, file))?;
+    around.files.iter().try_for_each(|file| write(&root, &root, &clean(&file.path), file))?;
     let folder = root.find_or_make(&clean(&container.command.folder), Make::Folder).told(|| no_folder(&container.command.folder))?;
     if !security.privileged && !container.authority.options.unconfined_paths {
         rootfs::mask(&root)?;
@@ -221,12 +235,12 @@ fn try_join(guest: &Guest<'_>, streams: Streams, line: &Line) -> Result<Never, E
     become_program(guest.spec, &guest.command, &guest.authority, &root, &folder, streams, terminal, line, false)
 }
 
-fn no_folder(path: &str) -> String {
+pub fn no_folder(path: &str) -> String {
     format!("the working directory {path} can't be used")
 }
 
 /// A session of its own, no signal handlers, and no descriptor but those that are needed.
-fn fresh(streams: &Streams, line: &Line, more: &[Option<BorrowedFd<'_>>]) -> Result<(), EngineError> {
+pub fn fresh(streams: &Streams, line: &Line, more: &[Option<BorrowedFd<'_>>]) -> Result<(), EngineError> {
     reset_signals();
     let mut kept = vec![line.status.as_raw_fd(), line.go.as_raw_fd()];
     if let Streams::Apart { stdin, stdout, stderr } = streams {
@@ -242,13 +256,21 @@ fn fresh(streams: &Streams, line: &Line, more: &[Option<BorrowedFd<'_>>]) -> Res
 }
 
 /// `/dev/shm` of another container: it is looked up in its mounts, and carried over into ours.
-fn shm_of(other: BorrowedFd<'_>) -> Result<OwnedFd, EngineError> {
+pub fn shm_of(other: BorrowedFd<'_>) -> Result<OwnedFd, EngineError> {
     let words = || "/dev/shm of the other container can't be mounted".to_owned();
     let own = std::fs::File::open("/proc/self/ns/mnt").told(words)?;
     move_into_thread_name_spaces(other, ThreadNameSpaceType::MOUNT).told(words)?;
     let tree = Root::own().and_then(|root| root.find_without_links("/dev/shm")).and_then(|shm| copy_of(shm, Path::new(""), false));
     rustix::thread::move_into_link_name_space(own.as_fd(), Some(rustix::thread::LinkNameSpaceType::Mount)).told(words)?;
     tree.told(words)
+}
+
+/// How readily the process is killed when memory runs out, if it is to be another than this one's and may be: less needs
+/// CAP_SYS_RESOURCE.
+pub fn oom_score(score: i64) -> Option<i64> {
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|s| s.trim().parse::<i64>().ok()).unwrap_or(0);
+    let may = score >= own || privilege::own() & rustix::thread::CapabilitySet::SYS_RESOURCE.bits() != 0;
+    (score != 0 && may).then_some(score)
 }
 
 fn adjust_oom_score(score: i64) -> Result<(), EngineError> {
@@ -273,7 +295,7 @@ fn cgroup_mounts(container: &Container<'_>) -> Result<Vec<(String, OwnedFd)>, En
 }
 
 /// A terminal inside of a container.
-struct Terminal {
+pub struct Terminal {
     master: OwnedFd,
     slave: OwnedFd,
 }
@@ -314,14 +336,14 @@ impl Terminal {
     }
 }
 
-fn write(root: &Root, file: &FileSpec) -> Result<(), EngineError> {
+/// Writes a file at `path`, a clean one, below `root`. `users` is the root of the container, which knows its users.
+pub fn write(users: &Root, root: &Root, path: &str, file: &FileSpec) -> Result<(), EngineError> {
     let words = || format!("the file {} can't be written", file.path);
-    let (uid, gid) = user::owner(root, &file.uid, &file.gid)?;
-    let path = clean(&file.path);
+    let (uid, gid) = user::owner(users, &file.uid, &file.gid)?;
     let (parent, _) = path.rsplit_once('/').ok_or_else(|| refused(format!("`{}` is no path of a file", file.path)))?;
     root.find_or_make(parent, Make::Folder).told(words)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK;
-    let target = root.open(&path, flags, Mode::from_raw_mode(0o600)).told(words)?;
+    let target = root.open(path, flags, Mode::from_raw_mode(0o600)).told(words)?;
     fchown(&target, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).told(words)?;
     fchmod(&target, Mode::from_raw_mode(file.mode & 0o7777)).told(words)?;
     std::fs::File::from(target).write_all(&file.content).told(words)
@@ -358,7 +380,7 @@ fn become_program(
     user::become_user(&who)?;
     privilege::raise()?;
     if let Some(terminal) = &terminal {
-        line.send_terminal(&terminal.master)?;
+        line.send(b"t", &terminal.master)?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     close_on_exec(3).told(|| "descriptors can't be closed".into())?;
@@ -391,7 +413,7 @@ fn become_program(
 }
 
 /// Puts the streams where every program looks for them.
-fn connect(streams: Streams, terminal: Option<&Terminal>, uid: u32) -> Result<(), EngineError> {
+pub fn connect(streams: Streams, terminal: Option<&Terminal>, uid: u32) -> Result<(), EngineError> {
     use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
     let words = || "standard streams can't be connected".to_owned();
     if let Some(terminal) = terminal {

@@ -25,6 +25,17 @@ pub struct Node {
     owner: (u32, u32),
 }
 
+impl Node {
+    /// As another runtime is told of it: OCI runtime specification, config-linux.md, devices.
+    pub fn oci(&self) -> serde_json::Value {
+        let kind = if self.kind == FileType::BlockDevice { "b" } else { "c" };
+        serde_json::json!({
+            "path": self.path, "type": kind, "major": rustix::fs::major(self.device), "minor": rustix::fs::minor(self.device),
+            "fileMode": self.mode, "uid": self.owner.0, "gid": self.owner.1,
+        })
+    }
+}
+
 /// The nodes that a container gets besides the usual ones; looked up on the host.
 ///
 /// # Errors

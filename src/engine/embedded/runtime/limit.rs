@@ -64,6 +64,18 @@ pub fn check(limits: &[UlimitSpec]) -> Result<Vec<String>, EngineError> {
     Ok(warnings)
 }
 
+/// As another program is told to set them, clamped as [`set`] clamps them: name, soft, hard.
+pub fn given(limits: &[UlimitSpec]) -> Vec<(String, u64, u64)> {
+    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    let one = |limit: &UlimitSpec| {
+        let (soft, hard) = (value(limit.soft), value(limit.hard));
+        let most = getrlimit(resource(&limit.name)?).maximum;
+        let hard = if may_raise() { hard } else { within(hard, most) };
+        Some((limit.name.clone(), number(within(soft, hard)), number(hard)))
+    };
+    limits.iter().filter_map(one).collect()
+}
+
 /// Sets them for this process.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod error;
 mod init;
 mod limit;
 mod mounts;
+pub mod oci;
 mod path;
 mod privilege;
 mod rootfs;
@@ -115,18 +116,29 @@ pub struct Starting {
     pub status: OwnedFd,
 }
 
+/// A program has begun.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// The master of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+    /// It, where another runtime made it: then the process that was started is its shepherd ([`oci`]), which ends when
+    /// [`Starting::status`] is closed.
+    pub process: Option<(i32, OwnedFd)>,
+}
+
 impl Starting {
-    /// The outcome, once `status` is readable: nothing when the program runs; the master of its terminal if it has one.
+    /// The outcome, once `status` is readable, when the program runs.
     /// A process that failed ends by itself, with [`exit_code`] of the error, and is waited for as any other.
     ///
     /// # Errors
     /// Why it doesn't run: a program that isn't there (exit code 127 in Docker's words), not executable (126), …
-    pub fn outcome(&self) -> Result<Option<OwnedFd>, EngineError> {
-        let mut master = None;
+    pub fn outcome(&self) -> Result<Begun, EngineError> {
+        let (mut terminal, mut process) = (None, None);
         loop {
             let mut text = vec![0; 64 << 10];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut rights = rustix::net::RecvAncillaryBuffer::new(&mut space);
+            let mut came = None;
             let flags = rustix::net::RecvFlags::CMSG_CLOEXEC;
             let got = match recvmsg(&self.status, &mut [IoSliceMut::new(&mut text)], &mut rights, flags) {
                 Err(rustix::io::Errno::INTR) => continue,
@@ -134,12 +146,17 @@ impl Starting {
             };
             for message in rights.drain() {
                 if let rustix::net::RecvAncillaryMessage::ScmRights(mut rights) = message {
-                    master = rights.next();
+                    came = rights.next();
                 }
             }
             match text.get(..got.bytes) {
-                None | Some([]) => return Ok(master),
-                Some(b"t") => {}
+                None | Some([]) => return Ok(Begun { terminal, process }),
+                Some(b"t") => terminal = came,
+                Some([b'p', pid @ ..]) => {
+                    let pid = std::str::from_utf8(pid).ok().and_then(|p| p.parse().ok());
+                    process = pid.zip(came);
+                    return Ok(Begun { terminal, process });
+                }
                 Some(text) => {
                     return Err(serde_json::from_slice(text).unwrap_or_else(|_| {
                         EngineError::new(ErrorKind::Protocol, "a process failed to start and can't say why").because(String::from_utf8_lossy(text))
@@ -208,12 +225,6 @@ pub fn warnings(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
 /// Keys that other engines have a meaning for.
 fn beyond_us(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
     let mut warnings = Vec::new();
-    match spec.runtime.as_str() {
-        "" => {}
-        // What Docker does without being asked: nobody counts on more than that.
-        "runc" | "io.containerd.runc.v2" => warnings.push(format!("`runtime: {}` does nothing: this engine runs containers itself", spec.runtime)),
-        other => return Err(unsupported(format!("`runtime: {other}` is not supported: this engine runs containers itself"))),
-    }
     if !matches!(spec.isolation.as_str(), "" | "default") {
         return Err(unsupported(format!("`isolation: {}` is for Windows", spec.isolation)));
     }
@@ -267,6 +278,15 @@ fn namespaces(spec: &ContainerSpec, around: &Surroundings<'_>) -> Result<libc::c
     Ok(flags)
 }
 
+/// Whether a container has a cgroup namespace of its own.
+fn own_cgroup(spec: &ContainerSpec) -> bool {
+    match spec.security.cgroup.as_str() {
+        "private" => true,
+        "host" => false,
+        _ => layout().unified_has_controllers(),
+    }
+}
+
 /// Nobody may look at this process or its copies: they carry what belongs to all containers, and in a copy that is
 /// already seen inside `/proc/PID/exe` leads to this very program.
 fn shield() {
@@ -286,11 +306,21 @@ struct Copy {
     go: OwnedFd,
 }
 
+/// Which groups a copy is put into.
+#[derive(Clone, Copy)]
+enum Groups<'a> {
+    /// All of a container's.
+    All(&'a Cgroup),
+    /// None that has limits: another runtime takes its process from there, and wants them empty. It leaves a hierarchy
+    /// without controllers alone, so the container comes into that one with its shepherd.
+    Beside(&'a Cgroup),
+}
+
 /// Makes a copy of this process, which runs `inside` and ends with its error. It has been put into its groups when the
 /// first byte comes through the descriptor that `inside` gets.
 fn copy(
     flags: libc::c_int,
-    cgroup: &Cgroup,
+    groups: Groups<'_>,
     pid_of: Option<BorrowedFd<'_>>,
     inside: impl FnOnce(&mut child::Line) -> EngineError,
 ) -> Result<Copy, EngineError> {
@@ -298,7 +328,10 @@ fn copy(
     let (status, status_inside) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).told(|| "a process can't be prepared".into())?;
     let (go_inside, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).told(|| "a process can't be prepared".into())?;
-    let unified = cgroup.unified();
+    let unified = match groups {
+        Groups::All(cgroup) => cgroup.unified(),
+        Groups::Beside(cgroup) => cgroup.unified().filter(|_| !layout().unified_has_controllers()),
+    };
     // Children of this process are born where it says; it stays where it is itself.
     let home = match pid_of {
         Some(target) => {
@@ -323,7 +356,11 @@ fn copy(
     match cloned.map_err(|e| clone_failed(&e))? {
         Cloned::Child => exit(128),
         Cloned::Parent { pid, pidfd } => {
-            let added = if unified.is_some() { cgroup.add_to_v1(pid) } else { cgroup.add(pid) };
+            let added = match groups {
+                Groups::All(cgroup) if unified.is_some() => cgroup.add_to_v1(pid),
+                Groups::All(cgroup) => cgroup.add(pid),
+                Groups::Beside(_) => Ok(()),
+            };
             if let Err(error) = added {
                 end(&pidfd);
                 return Err(error);
@@ -362,15 +399,11 @@ pub fn prepare(spec: &ContainerSpec, around: &Surroundings<'_>, streams: Streams
         sysctls: sysctl::of(spec)?,
         authority: child::Authority::of(spec)?,
         own: flags,
-        own_cgroup: match spec.security.cgroup.as_str() {
-            "private" => true,
-            "host" => false,
-            _ => layout().unified_has_controllers(),
-        },
+        own_cgroup: own_cgroup(spec),
     };
     limit::check(&spec.resources.ulimits)?;
     beyond_us(spec)?;
-    let copy = copy(flags, around.cgroup, around.pid_of, |line| child::begin(&container, streams, line))?;
+    let copy = copy(flags, Groups::All(around.cgroup), around.pid_of, |line| child::begin(&container, streams, line))?;
     Ok(Prepared { pid: copy.pid, pidfd: copy.pidfd, status: copy.status, go: copy.go })
 }
 
@@ -408,7 +441,7 @@ pub fn exec(
         authority.capabilities = privilege::ALL;
     }
     let guest = child::Guest { spec, command, authority, pidfd };
-    let copy = copy(0, cgroup, Some(pidfd), |line| child::join(&guest, streams, line))?;
+    let copy = copy(0, Groups::All(cgroup), Some(pidfd), |line| child::join(&guest, streams, line))?;
     let _ = rustix::io::write(&copy.go, b"g");
     Ok(Starting { pid: copy.pid, pidfd: copy.pidfd, status: copy.status })
 }

@@ -15,7 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A mount whose source is open.
 #[derive(Debug)]
@@ -289,15 +289,75 @@ fn memory(options: impl Iterator<Item = String>) -> Result<Source, EngineError> 
 /// Where a whole lies while a part of it is taken: on the container's own `/dev`, which nothing of the image is in.
 const ASIDE: &str = "/dev/.aside";
 
-/// A part of something that isn't mounted yet.
-fn part(root: &Root, tree: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
-    attach(tree, root.find_or_make(ASIDE, Make::Folder)?)?;
+/// A part of something that isn't mounted yet. `aside` is a free path of this process's own root.
+fn part(aside: &str, tree: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
+    let root = Root::own()?;
+    attach(tree, root.find_or_make(aside, Make::Folder)?)?;
     // Links in it lead nowhere but into it.
-    let whole = root.find_without_links(ASIDE)?;
+    let whole = root.find_without_links(aside)?;
     let part = Root::at(whole).find(path).and_then(|part| copy_of(part, Path::new(""), true));
-    rustix::mount::unmount(ASIDE, rustix::mount::UnmountFlags::DETACH)?;
-    rustix::fs::rmdir(ASIDE)?;
+    rustix::mount::unmount(aside, rustix::mount::UnmountFlags::DETACH)?;
+    rustix::fs::rmdir(aside)?;
     part
+}
+
+/// A mount that lies beside the root, for another runtime to mount in it.
+#[derive(Debug)]
+pub struct Staged {
+    /// Path in the container, clean.
+    pub target: String,
+    /// Path where it is meanwhile.
+    pub source: PathBuf,
+    /// What it is to be told of the host's mounts or to tell them; empty is nothing.
+    pub propagation: String,
+    /// What it is restricted to, as options of mount(8): a runtime that mounts it anew would lift that.
+    pub restrictions: Vec<&'static str>,
+}
+
+fn restrictions(tree: &OwnedFd) -> Result<Vec<&'static str>, Errno> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let has = rustix::fs::fstatvfs(tree)?.f_flag;
+    let all = [(Flags::RDONLY, "ro"), (Flags::NOSUID, "nosuid"), (Flags::NODEV, "nodev"), (Flags::NOEXEC, "noexec"), (Flags::NOATIME, "noatime")];
+    Ok(all.into_iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, word)| word).collect())
+}
+
+/// Mounts everything in a folder of this process's own mount namespace. `root` is that of the container, where nothing is
+/// mounted yet.
+///
+/// # Errors
+/// As [`mount`].
+pub fn stage(root: &Root, mounts: Vec<Ready>, folder: &Path, propagation: impl Fn(&str) -> String) -> Result<Vec<Staged>, EngineError> {
+    let stage = |(number, mount): (usize, Ready)| {
+        let target = mount.target;
+        let words = || format!("nothing can be mounted at {target}");
+        let tree = match mount.source {
+            Source::Part { tree, path, what } => {
+                let aside = folder.join("whole");
+                part(&aside.to_string_lossy(), &tree, &path).told(|| format!("`{path}` in {what} can't be mounted"))?
+            }
+            Source::Tree { tree, folder, copy_up } => {
+                if copy_up && folder {
+                    copy::into_volume(root, &target, &tree)?;
+                }
+                tree
+            }
+            Source::Memory { options, attributes, mode } => tmpfs(root, &target, options, attributes, mode).told(words)?,
+        };
+        let source = folder.join(number.to_string());
+        if is_folder(&tree) { std::fs::create_dir(&source) } else { std::fs::File::create(&source).map(drop) }.told(words)?;
+        let place = rustix::fs::open(&source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).told(words)?;
+        attach(&tree, place).told(words)?;
+        Ok(Staged { propagation: propagation(&target), restrictions: restrictions(&tree).told(words)?, target, source })
+    };
+    mounts.into_iter().enumerate().map(stage).collect()
+}
+
+/// Memory that looks as what it covers, unless somebody wants otherwise.
+fn tmpfs(root: &Root, target: &str, mut options: Vec<String>, attributes: MountAttrFlags, mode: bool) -> Result<OwnedFd, Errno> {
+    if !mode && let Ok(info) = root.open(target, OFlags::PATH, Mode::empty()).and_then(rustix::fs::fstat) {
+        options.push(format!("mode={:o}", info.st_mode & 0o7777));
+    }
+    filesystem("tmpfs", "tmpfs", options.iter().map(String::as_str), attributes)
 }
 
 /// Mounts everything in the root of this process.
@@ -313,7 +373,7 @@ fn one(root: &Root, mount: Ready) -> Result<(), EngineError> {
     let words = || format!("nothing can be mounted at {target}");
     match mount.source {
         Source::Part { tree, path, what } => {
-            let tree = part(root, &tree, &path).told(|| format!("`{path}` in {what} can't be mounted"))?;
+            let tree = part(ASIDE, &tree, &path).told(|| format!("`{path}` in {what} can't be mounted"))?;
             one(root, Ready { target: mount.target, source: Source::Tree { folder: is_folder(&tree), copy_up: false, tree } })
         }
         Source::Tree { tree, folder, copy_up } => {
@@ -327,13 +387,9 @@ fn one(root: &Root, mount: Ready) -> Result<(), EngineError> {
                 _ => attach(&tree, place).told(words),
             }
         }
-        Source::Memory { mut options, attributes, mode } => {
-            // It looks as what it covers, unless somebody wants otherwise.
-            if !mode && let Ok(info) = root.open(target, OFlags::PATH, Mode::empty()).and_then(rustix::fs::fstat) {
-                options.push(format!("mode={:o}", info.st_mode & 0o7777));
-            }
+        Source::Memory { options, attributes, mode } => {
+            let tree = tmpfs(root, target, options, attributes, mode).told(words)?;
             let place = root.find_or_make(target, Make::Folder).told(words)?;
-            let tree = filesystem("tmpfs", "tmpfs", options.iter().map(String::as_str), attributes).told(words)?;
             attach(&tree, place).told(words)
         }
     }

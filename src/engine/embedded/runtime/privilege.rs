@@ -101,6 +101,11 @@ pub fn of(security: &SecuritySpec) -> Result<Set, EngineError> {
     Ok(if drop == ALL { if add == ALL { ALL } else { add } } else { (default | add) & !drop })
 }
 
+/// Names of a set, as everybody else writes them: `CAP_CHOWN`.
+pub fn names(set: Set) -> Vec<String> {
+    NAMES.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0).map(|(_, name)| format!("CAP_{name}")).collect()
+}
+
 /// Those that this process has itself: nobody can be given more.
 pub fn own() -> Set {
     capabilities(None).map_or(ALL, |sets| sets.permitted.bits())

@@ -290,7 +290,7 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Paths that can only be read.
-const FIXED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const FIXED: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Masks paths, and makes others read-only.
 ///
@@ -336,11 +336,21 @@ pub fn mask(root: &Root) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// What is hidden, as a list for others to hide.
+pub fn masked() -> Vec<String> {
+    let throttles = if Path::new("/sys/devices/system/cpu/cpu0/thermal_throttle").exists() { throttles() } else { Vec::new() };
+    MASKED.iter().map(|m| (*m).to_owned()).chain(throttles).collect()
+}
+
 /// Counters that tell how warm other people's work makes each processor.
 fn thermal_throttles(root: &Root) -> Vec<String> {
     if root.find("/sys/devices/system/cpu/cpu0/thermal_throttle").is_err() {
         return Vec::new();
     }
+    throttles()
+}
+
+fn throttles() -> Vec<String> {
     let names = std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok());
     names
         .filter(|n| n.strip_prefix("cpu").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())))

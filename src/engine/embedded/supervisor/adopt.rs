@@ -181,6 +181,7 @@ impl Supervisor {
             self.printing.insert((id.to_owned(), capture.stream));
         }
         self.runs += 1;
+        self.has_foster_children |= record.runtime.is_some();
         let run = Run {
             number: self.runs,
             pid: state.pid,
@@ -195,6 +196,7 @@ impl Supervisor {
             probe: None,
             owed: false,
             adopted: true,
+            forgetting: None,
         };
         let running = {
             let ago = u64::try_from(self.clock.now().0.saturating_sub(state.started.unwrap_or_default().0)).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! A container as its supervisor knows it.
 
-use super::super::cgroup::Cgroup;
+use super::super::cgroup::{Cgroup, Usage};
 use super::super::image::{Image, ImageConfig};
 use super::super::record::{ContainerRecord, ContainerState};
 use super::super::runtime::Starting;
@@ -85,6 +85,23 @@ pub struct Run {
     pub owed: bool,
     /// A supervisor before this one started it.
     pub adopted: bool,
+    /// It has ended, and its runtime is forgetting it.
+    pub forgetting: Option<Forgetting>,
+}
+
+/// What is known of an end while a runtime forgets the container.
+#[derive(Debug)]
+pub struct Forgetting {
+    /// Whoever has the runtime do it.
+    pub pidfd: OwnedFd,
+    /// How its end is waited for.
+    pub token: Token,
+    /// Exit code.
+    pub code: i64,
+    /// Nobody knows the exit code.
+    pub unknown: bool,
+    /// What the groups had used: they are removed.
+    pub usage: Usage,
 }
 
 /// How far process 1 is.

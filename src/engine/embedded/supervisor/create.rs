@@ -65,7 +65,9 @@ impl Supervisor {
         if let ConfigHash::Known(hash) = &spec.config_hash {
             spec.labels.insert(label::CONFIG_HASH.into(), hash.clone());
         }
+        let (runtime, news) = runtime::oci::find(&spec.runtime)?;
         let mut warnings = runtime::warnings(&spec)?;
+        warnings.extend(news);
         if spec.network_mode == NetworkMode::Host && !spec.ports.is_empty() {
             warnings.push("published ports are discarded when using host network mode".into());
         }
@@ -85,6 +87,7 @@ impl Supervisor {
                 spec,
                 image: image.id.clone(),
                 mounts,
+                runtime,
                 created: self.clock.now(),
             };
             self.write_new(&record).map(|()| record)

@@ -1,9 +1,9 @@
 //! The end of a process, and what follows from it.
 
 use super::super::cgroup::Usage;
-use super::container::{Process, Run, Then};
+use super::container::{Forgetting, Process, Run, Then};
 use super::log::{self, LogWriter};
-use super::turn::{Due, Supervisor, changed};
+use super::turn::{Due, Source, Supervisor, changed};
 use crate::policy::{HealthFact, RestartAction, RestartFact};
 use crate::units::Timestamp;
 use crate::world::{EventKind, State, Stream};
@@ -45,19 +45,52 @@ impl Supervisor {
     /// Process 1 of a container may have ended.
     pub fn process_ended(&mut self, id: &str) {
         // How its start went is told first.
+        let before = self.pid_of(id);
         if self.is_starting(id) {
             self.outcome(id);
         }
         let Some(container) = self.containers.get(id) else { return };
         let Some(run) = &container.run else { return };
+        // It was the shepherd that has ended, and the container goes on.
+        if before != Some(run.pid) {
+            return;
+        }
         let end = if run.adopted { super::adopt::end_of(run.pidfd(), run.pid, container.state.pid_start) } else { end_of(run.pidfd()) };
         match end {
-            End::Code(code) => self.ended(id, code, false),
-            End::Unknown => self.ended(id, 255, true),
+            End::Code(code) => self.forget(id, code, false),
+            End::Unknown => self.forget(id, 255, true),
             End::NotYet => {
                 // One that isn't our child: whoever is its parent lets it go, which is reported without being asked for.
                 self.poll.change(run.token, run.pidfd(), EventFlags::empty());
             }
+        }
+    }
+
+    /// Process 1 has ended: its runtime, if it isn't our own, forgets it; then it has ended for everybody.
+    fn forget(&mut self, id: &str, code: i64, unknown: bool) {
+        let folder = self.places.run_of(id);
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if let (Some(runtime), Some(run)) = (&container.record.runtime, &mut container.run) {
+            run.cgroup.kill();
+            let usage = run.cgroup.usage();
+            if let Some(pidfd) = super::super::runtime::oci::delete(runtime, &folder, id) {
+                // Its end is known; it would be reported over and over.
+                self.poll.remove(run.token, run.pidfd());
+                if let Ok(token) = self.poll.add(&pidfd, EventFlags::IN, Source::Forgotten(id.to_owned())) {
+                    run.forgetting = Some(Forgetting { pidfd, token, code, unknown, usage });
+                    return;
+                }
+                destroy(&pidfd);
+            }
+        }
+        self.ended(id, code, unknown);
+    }
+
+    /// A runtime has forgotten a container.
+    pub fn forgotten(&mut self, id: &str) {
+        let forgetting = self.containers.get(id).and_then(|c| c.run.as_ref()).and_then(|r| r.forgetting.as_ref());
+        if let Some((code, unknown)) = forgetting.map(|f| (f.code, f.unknown)) {
+            self.ended(id, code, unknown);
         }
     }
 
@@ -67,7 +100,7 @@ impl Supervisor {
         let Some(mut run) = self.containers.get_mut(id).and_then(|c| c.run.take()) else { return };
         // With a process namespace of its own nothing is left; without, the rest goes too.
         run.cgroup.kill();
-        let usage = run.cgroup.usage();
+        let usage = run.forgetting.as_ref().map_or_else(|| run.cgroup.usage(), |f| f.usage);
         if let Some(log) = &mut run.log {
             let mut lost = None;
             for capture in &run.captures {
@@ -175,8 +208,36 @@ impl Supervisor {
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.printing.remove(&(id.to_owned(), stream));
         }
+        if let Some(forgetting) = &run.forgetting {
+            self.poll.remove(forgetting.token, &forgetting.pidfd);
+            destroy(&forgetting.pidfd);
+        }
         self.detach(id);
         run.cgroup.remove();
+    }
+
+    /// Process 1.
+    fn pid_of(&self, id: &str) -> Option<i32> {
+        self.containers.get(id)?.run.as_ref().map(|r| r.pid)
+    }
+
+    /// Lets go of children that aren't ours by birth and that nobody waits for: what another runtime has left behind, or
+    /// what lived in a container without a process namespace of its own.
+    pub fn bury_strays(&mut self) {
+        // One of those could be a container's process, of which we have not heard yet.
+        if !self.has_foster_children || self.containers.values().any(|c| c.run.as_ref().is_some_and(Run::is_starting)) {
+            return;
+        }
+        let known = |pid: i32| {
+            let of = |r: &Run| r.pid == pid || r.probe.as_ref().is_some_and(|p| p.starting.pid == pid);
+            self.containers.values().any(|c| c.run.as_ref().is_some_and(of))
+        };
+        let list = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id())).unwrap_or_default();
+        for pid in list.split_whitespace().filter_map(|p| p.parse().ok()).filter(|pid| !known(*pid)) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+            }
+        }
     }
 
     /// With the last container goes what the project has on the host.
@@ -233,6 +294,9 @@ impl Supervisor {
         if let Some(run) = self.containers.get(id).and_then(|c| c.run.as_ref()) {
             signal_to(run.pidfd(), Signal::KILL);
             run.cgroup.kill();
+            if let Some(forgetting) = &run.forgetting {
+                signal_to(forgetting.pidfd.as_fd(), Signal::KILL);
+            }
         }
     }
 }

@@ -4,8 +4,8 @@
 use super::super::cgroup::Cgroup;
 use super::super::image::Image;
 use super::super::net::{self, Guest, Net};
-use super::super::record::{self, ContainerState, failed};
-use super::super::runtime::{self, Prepared, Streams, Surroundings};
+use super::super::record::{self, ContainerState, OciRuntime, failed};
+use super::super::runtime::{self, Begun, Prepared, Streams, Surroundings};
 use super::capture::{Capture, Mark, fifo};
 use super::container::{Process, Run, Ticket};
 use super::log::{LogOptions, LogWriter};
@@ -94,10 +94,10 @@ impl Supervisor {
         let Some(container) = self.containers.get(id) else { return Ok(()) };
         let (spec, reference, parent) =
             (container.record.spec.clone(), container.record.image.clone(), container.record.spec.security.cgroup_parent.clone());
-        let name = container.record.name.clone();
+        let (name, runtime) = (container.record.name.clone(), container.record.runtime.clone());
         let image = self.image(&reference, spec.platform.as_deref())?;
         let cgroup = Cgroup::of(&self.project, id, &parent);
-        let equipped = match self.equip(id, &name, &spec, &image, &cgroup) {
+        let equipped = match self.equip(id, &name, &spec, &image, &cgroup, runtime.as_ref()) {
             Ok(equipped) => equipped,
             Err(error) => {
                 cgroup.remove();
@@ -135,6 +135,7 @@ impl Supervisor {
             probe: None,
             owed: false,
             adopted: false,
+            forgetting: None,
         };
         if let Some(container) = self.containers.get_mut(id) {
             container.run = Some(run);
@@ -145,7 +146,15 @@ impl Supervisor {
     }
 
     /// Everything up to the moment at which a container's own process goes on.
-    fn equip(&mut self, id: &str, name: &str, spec: &ContainerSpec, image: &Rc<Image>, cgroup: &Cgroup) -> Result<Equipped, EngineError> {
+    fn equip(
+        &mut self,
+        id: &str,
+        name: &str,
+        spec: &ContainerSpec,
+        image: &Rc<Image>,
+        cgroup: &Cgroup,
+        runtime: Option<&OciRuntime>,
+    ) -> Result<Equipped, EngineError> {
         let cant = |e: std::io::Error| failed(&format!("container {name} can't be started"), &e);
         let network_of = match &spec.network_mode {
             NetworkMode::Container(other) => Some(self.shared(name, other)?),
@@ -176,7 +185,7 @@ impl Supervisor {
             None => run.clone(),
         };
         self.write_etc(id, spec, &run, &[])?;
-        cgroup.make(&spec.resources, spec.security.privileged)?;
+        let limited = cgroup.make(&spec.resources, spec.security.privileged)?.is_empty();
         let files = self.files(id)?;
         let mounts = self.containers.get(id).map(|c| c.record.mounts.clone()).unwrap_or_default();
         let mut images = BTreeMap::new();
@@ -198,7 +207,13 @@ impl Supervisor {
             pid_of: pid_of.as_ref().map(|s| s.pidfd.as_fd()),
             ipc_of: ipc_of.as_ref().map(|s| s.pidfd.as_fd()),
         };
-        let prepared = runtime::prepare(spec, &around, streams)?;
+        let prepared = match runtime {
+            None => runtime::prepare(spec, &around, streams)?,
+            Some(runtime) => {
+                self.has_foster_children = true;
+                runtime::oci::prepare(runtime, &run, limited, spec, &around, streams)?
+            }
+        };
         match self.attach(id, name, spec, image, &prepared) {
             Ok((networks, ports)) => Ok(Equipped { prepared, networks, ports, captures, log }),
             Err(error) => {
@@ -358,7 +373,7 @@ impl Supervisor {
         let outcome = starting.outcome();
         self.poll.remove(*token, &starting.status);
         match outcome {
-            Ok(terminal) => self.started(id, terminal),
+            Ok(begun) => self.started(id, begun),
             Err(error) => {
                 if let Some(run) = self.containers.get_mut(id).and_then(|c| c.run.take()) {
                     super::exit::destroy(&run.pidfd());
@@ -370,8 +385,20 @@ impl Supervisor {
     }
 
     /// Its program runs.
-    fn started(&mut self, id: &str, terminal: Option<OwnedFd>) {
+    fn started(&mut self, id: &str, begun: Begun) {
         let (now, passed) = (self.clock.now(), self.clock.passed());
+        let Begun { terminal, process } = begun;
+        if let Some((pid, pidfd)) = process
+            && let Err(error) = self.change_hands(id, pid, pidfd)
+        {
+            if let Some(run) = self.containers.get_mut(id).and_then(|c| c.run.take()) {
+                run.cgroup.kill();
+                super::exit::destroy(&run.pidfd());
+                self.let_go(id, run);
+            }
+            self.start_failed(id, &error);
+            return;
+        }
         let Some(container) = self.containers.get_mut(id) else { return };
         let Some(mut run) = container.run.take() else { return };
         run.process = match run.process {
@@ -418,6 +445,27 @@ impl Supervisor {
         for (ticket, op) in later {
             self.request(ticket, op);
         }
+    }
+
+    /// Another runtime has made the container's process: it takes the place of the shepherd, which ends.
+    fn change_hands(&mut self, id: &str, pid: i32, pidfd: OwnedFd) -> Result<(), EngineError> {
+        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        let Some(mut run) = container.run.take() else { return Ok(()) };
+        let names = names(&container.record.name, &container.record.spec);
+        let guest = Guest { id, names: &names, pidfd: pidfd.as_fd(), pid, dns: &container.record.spec.dns };
+        let handed = match &mut self.net {
+            Some((net, _)) => net.hand_over(&guest),
+            None => Ok(()),
+        };
+        let cant = |e: std::io::Error| failed(&format!("container {} can't be watched", container.record.name), &e);
+        let watched = handed.and_then(|()| self.poll.add(&pidfd, EventFlags::IN, Source::Ended(id.to_owned())).map_err(cant));
+        let outcome = watched.map(|token| {
+            self.poll.remove(run.token, run.pidfd());
+            super::exit::destroy(&run.pidfd());
+            (run.pid, run.process, run.token) = (pid, Process::Running(pidfd), token);
+        });
+        container.run = Some(run);
+        outcome
     }
 
     /// Tells those who wait for a start.

@@ -33,6 +33,8 @@ pub enum Source {
     Status(String),
     /// A container has ended.
     Ended(String),
+    /// The runtime of a container that has ended has forgotten it.
+    Forgotten(String),
     /// A container prints.
     Printed(String, Stream),
     /// Memory has run out.
@@ -86,6 +88,8 @@ pub struct Supervisor {
     pub runs: u64,
     /// Room for what is printed.
     pub bench: Bench,
+    /// Processes of other runtimes may become our children.
+    pub has_foster_children: bool,
     /// Pipes that have more than one turn takes.
     pub printing: BTreeSet<(String, Stream)>,
     events: EventLog,
@@ -130,6 +134,7 @@ impl Supervisor {
             net: None,
             containers: BTreeMap::new(),
             runs: 0,
+            has_foster_children: false,
             bench: Bench::new().map_err(failed)?,
             printing: BTreeSet::new(),
             listener,
@@ -175,6 +180,7 @@ impl Supervisor {
             for (id, stream) in std::mem::take(&mut self.printing) {
                 self.printed(&id, stream);
             }
+            self.bury_strays();
         }
     }
 
@@ -189,6 +195,7 @@ impl Supervisor {
             }
             Source::Status(id) => self.outcome(&id),
             Source::Ended(id) => self.process_ended(&id),
+            Source::Forgotten(id) => self.forgotten(&id),
             Source::Printed(id, stream) => self.printed(&id, stream),
             Source::Memory(id) => self.memory_ran_out(&id),
             Source::Probed(id) => self.probe_ended(&id),

@@ -11,6 +11,8 @@ use crate::world::EngineError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use profile::oci;
+
 /// A compiled profile.
 pub type Program = Arc<[Instruction]>;
 

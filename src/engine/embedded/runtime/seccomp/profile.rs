@@ -5,6 +5,7 @@ use super::super::privilege::{self, Set};
 use super::table::{Abi, calls};
 use crate::world::EngineError;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
@@ -204,6 +205,97 @@ pub fn read(text: &str, capabilities: Set) -> Result<Vec<Rules>, EngineError> {
         all.push(Rules { abi: *abi, rules, default, newer });
     }
     Ok(all)
+}
+
+/// The same profile as another runtime takes it: OCI runtime specification, config-linux.md, seccomp. None for
+/// `unconfined`. `option` is what follows `seccomp=`, as in [`super::program`].
+///
+/// # Errors
+/// A profile that can't be understood.
+pub fn oci(option: &str, capabilities: Set) -> Result<Option<Value>, EngineError> {
+    match option {
+        "unconfined" => Ok(None),
+        "" | "builtin" | "default" => Ok(Some(default_for_others(capabilities))),
+        text => {
+            // What is wrong with it is told as for our own runtime.
+            read(text, capabilities)?;
+            let profile: Profile = serde_json::from_str(text).map_err(|e| refused(format!("the seccomp profile can't be understood: {e}")))?;
+            Ok(Some(theirs(&profile, capabilities)))
+        }
+    }
+}
+
+fn default_for_others(capabilities: Set) -> Value {
+    let mut allowed = Vec::new();
+    let mut entries = Vec::new();
+    for (name, call) in calls() {
+        let mut by_rule = |conditions: Vec<Condition>, action: u32| {
+            let mut put = |args: Vec<Value>| match action {
+                ALLOW => entries.push(json!({ "names": [name], "action": "SCMP_ACT_ALLOW", "args": args })),
+                errno => entries.push(json!({ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": errno & 0xffff, "args": args })),
+            };
+            match conditions.as_slice() {
+                // An argument can be compared once in a rule, so ranges are told one by one.
+                [(index, Test::Among(ranges))] => ranges
+                    .iter()
+                    .flat_map(|(first, last)| *first..=*last)
+                    .for_each(|value| put(vec![json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" })])),
+                [(index, Test::Eq(value))] => put(vec![json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" })]),
+                [(index, Test::Masked(mask, value))] => {
+                    put(vec![json!({ "index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ" })]);
+                }
+                _ => put(Vec::new()),
+            }
+        };
+        match call.who {
+            "none" => {}
+            "all" => allowed.push(*name),
+            "argument" => by_argument(name, capabilities, &mut by_rule),
+            who if who.split('|').filter_map(privilege::bit).any(|bit| capabilities & bit != 0) => allowed.push(*name),
+            _ => {}
+        }
+    }
+    entries.insert(0, json!({ "names": allowed, "action": "SCMP_ACT_ALLOW" }));
+    json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": libc::EPERM,
+        "architectures": Abi::OWN.iter().map(|abi| abi.names().0).collect::<Vec<_>>(),
+        "syscalls": entries,
+    })
+}
+
+/// A profile with its conditions decided.
+fn theirs(profile: &Profile, capabilities: Set) -> Value {
+    let main = Abi::OWN[0];
+    let mut architectures: Vec<&str> = profile.architectures.iter().flatten().map(String::as_str).collect();
+    for map in profile.arch_map.iter().flatten().filter(|m| m.architecture == main.names().0) {
+        architectures.push(&map.architecture);
+        architectures.extend(map.sub_architectures.iter().flatten().map(String::as_str));
+    }
+    let mut entries = Vec::new();
+    for entry in profile.syscalls.iter().flatten().filter(|e| applies(&e.includes, &e.excludes, capabilities, main)) {
+        let names = entry.names.iter().flatten().chain((!entry.name.is_empty()).then_some(&entry.name));
+        // Runtimes stumble over calls that they don't know.
+        let names: Vec<&String> = names.filter(|n| calls().contains_key(n.as_str())).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let args = entry.args.iter().flatten();
+        let args: Vec<Value> = args.map(|a| json!({ "index": a.index, "value": a.value, "valueTwo": a.value_two, "op": a.op })).collect();
+        let mut value = json!({ "names": names, "action": entry.action, "args": args });
+        if let Some(errno) = entry.errno_ret {
+            value["errnoRet"] = errno.into();
+        }
+        entries.push(value);
+    }
+    let mut value = json!({ "defaultAction": profile.default_action, "syscalls": entries });
+    if let Some(errno) = profile.default_errno_ret {
+        value["defaultErrnoRet"] = errno.into();
+    }
+    if !architectures.is_empty() {
+        value["architectures"] = architectures.into();
+    }
+    value
 }
 
 fn action(name: &str, errno: Option<u32>) -> Result<u32, EngineError> {
