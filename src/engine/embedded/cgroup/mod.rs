@@ -148,13 +148,18 @@ impl Cgroup {
         };
         let state = folder.join("freezer.state");
         let wanted = if frozen { "FROZEN" } else { "THAWED" };
-        // The old freezer tells nobody when it is done; each read looks after the processes, and each write wakes them up.
-        for _ in 0..2000 {
+        // Only where there is no unified hierarchy at all. The old freezer tells nobody when it is done, and is not done
+        // by itself: a read of its state is what looks after the processes (freezer-subsystem.rst), and a write what wakes
+        // up those that slept meanwhile. So it is asked again, after waits that grow from 50 µs, for a second in all: a
+        // process is frozen when it next goes into the kernel or back, which takes less unless a device holds it.
+        let mut pause = 50_000;
+        while pause < 500_000_000 {
             std::fs::write(&state, wanted).map_err(|e| refused(&folder, &e))?;
             if std::fs::read_to_string(&state).map_err(|e| refused(&folder, &e))?.trim() == wanted {
                 return Ok(());
             }
-            let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 500_000 }));
+            let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: pause }));
+            pause += pause / 2;
         }
         let _ = std::fs::write(&state, "THAWED");
         Err(EngineError::new(ErrorKind::TimedOut, "a process can't be frozen: it waits for a device or a file system"))
