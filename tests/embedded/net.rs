@@ -248,6 +248,13 @@ fn a_container_gets_an_address_a_route_and_names() {
     assert!(!said.contains("can't find") && !said.contains("Address: "), "{said}");
     let backwards = world.inside(&a, &format!("busybox nslookup -type=ptr {} 127.0.0.11", reversed(&of_b[0].ipv4)));
     assert!(backwards.contains("name = p-b-1.plain"), "{backwards}");
+    world.net.rename(&b.id, "p-b-Old").unwrap();
+    for name in ["b", "other", "p-b-old", "bbbbbbbbbbbb"] {
+        assert_eq!(world.lookup(&a, name, "a"), std::slice::from_ref(&of_b[0].ipv4), "{name}");
+    }
+    assert_ne!(world.lookup(&a, "p-b-1", "a"), std::slice::from_ref(&of_b[0].ipv4));
+    let backwards = world.inside(&a, &format!("busybox nslookup -type=ptr {} 127.0.0.11", reversed(&of_b[0].ipv4)));
+    assert!(backwards.contains("name = p-b-Old.plain"), "{backwards}");
     world.net.detach(&b.id);
     assert_ne!(world.lookup(&a, "b", "a"), std::slice::from_ref(&of_b[0].ipv4));
 }

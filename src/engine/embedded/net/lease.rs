@@ -242,6 +242,20 @@ impl Leases {
         record::write(&self.folder.join(format!("{container}.json")), lease)
     }
 
+    /// Calls a container by another name from now on. Without a lease there is nothing to do.
+    ///
+    /// # Errors
+    /// The lease can't be written.
+    pub fn rename(&mut self, container: &str, to: &str) -> Result<(), EngineError> {
+        let _lock = Lock::take(&self.folder)?;
+        self.refresh();
+        let Some(lease) = self.known.get_mut(container) else { return Ok(()) };
+        let (from, name) = (std::mem::replace(&mut lease.name, to.to_owned()).to_ascii_lowercase(), to.to_ascii_lowercase());
+        lease.names.retain(|n| *n != from && *n != name);
+        lease.names.insert(0, name);
+        record::write(&self.folder.join(format!("{container}.json")), lease)
+    }
+
     /// Gives a container's lease back.
     pub fn release(&mut self, container: &str) -> Option<Lease> {
         let _ = std::fs::remove_file(self.folder.join(format!("{container}.json")));

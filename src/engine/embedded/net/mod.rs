@@ -243,6 +243,22 @@ impl Net {
         }
     }
 
+    /// Calls a running container by another name from now on; its aliases stay. One that isn't connected has none here.
+    ///
+    /// # Errors
+    /// A lease can't be written.
+    pub fn rename(&mut self, id: &str, to: &str) -> Result<(), EngineError> {
+        let Some(Work { guests, leases, .. }) = &mut self.work else { return Ok(()) };
+        let Some(placed) = guests.get_mut(id) else { return Ok(()) };
+        to.clone_into(&mut placed.name);
+        for stand in &placed.stands {
+            if let Some(leases) = leases.get_mut(&stand.network_id) {
+                leases.rename(id, to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a container that has ended: leases, ports, sockets. Its interfaces went with its namespace.
     pub fn detach(&mut self, id: &str) {
         if let Some(work) = &mut self.work {
