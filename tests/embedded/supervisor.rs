@@ -386,6 +386,81 @@ async fn a_full_disk_does_not_stop_a_container() {
 }
 
 #[tokio::test]
+async fn a_large_layer_goes_while_others_are_looked_after() {
+    let Some(stage) = Stage::new("large").await else { return };
+    let other = stage.up(&stage.spec("other", "while true; do echo tick; sleep 0.002; done")).await;
+    let large = stage.up(&stage.spec("large", "exec sleep 300")).await;
+    let layer = stage.home.state().join("upper").join(large.reference());
+    std::fs::write(layer.join("upper/file"), "").unwrap();
+    for n in 0..60_000 {
+        std::fs::hard_link(layer.join("upper/file"), layer.join(format!("upper/{n}"))).unwrap();
+    }
+    let now = || i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()).unwrap();
+    stage.remove(&large).await;
+    let begin = now();
+    assert!(layer.exists(), "the answer doesn't wait for it");
+    while layer.exists() {
+        std::thread::yield_now();
+    }
+    let end = now();
+    // Times are those at which the supervisor has read the lines.
+    let mut log = stage.engine.logs(&other, &LogQuery::default()).await.unwrap();
+    let mut between = 0;
+    while let Some(chunk) = log.next().await {
+        between += usize::from((begin..end).contains(&chunk.unwrap().time.unwrap().0));
+    }
+    assert!(between >= 3, "{between} lines were read in {} ms", (end - begin) / 1_000_000);
+
+    // What a sudden end leaves of a removal is removed by the next supervisor.
+    let half = stage.up(&stage.spec("half", "exec sleep 300")).await;
+    let files = [stage.home.state().join("upper").join(half.reference()), stage.home.state().join("containers").join(half.reference())];
+    stage.kill_supervisor();
+    std::fs::remove_file(files[1].join("container.json")).unwrap();
+    std::fs::remove_file(stage.home.state().join("names").join(&half.name)).unwrap();
+    stage.remove(&other).await;
+    assert!(files.iter().all(|f| !f.exists()), "{files:?}");
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn a_terminal_outlives_its_supervisor() {
+    let Some(stage) = Stage::new("terminal").await else { return };
+    // Whoever loses the terminal hears of it.
+    let script = "trap 'echo hung up; exit 1' HUP; n=0; while [ $n -lt 8000 ]; do n=$((n+1)); echo line $n; done; test -t 1 && exit 9";
+    let spec = ContainerSpec { tty: true, ..stage.spec("web", script) };
+    let target = stage.up(&spec).await;
+    let mut seen = 0;
+    for round in 0..10 {
+        stage.kill_supervisor();
+        let (out, err) = stage.printed(&target, false).await;
+        assert!(err.is_empty());
+        let now = is_count(&out);
+        assert!(now >= seen, "round {round}: {now} lines after {seen}");
+        seen = now;
+    }
+    let all = stage.printed(&target, true).await.0;
+    assert_eq!(is_count(&all), 8000, "{:?}", stage.inspect(&target).await);
+    let end = stage.inspect(&target).await;
+    assert!(end.exit_code == 9 || end.exit_code == 255 && end.error.contains("unknown"), "{end:?}");
+    stage.remove(&target).await;
+
+    // One that waits at its prompt, which has no end of line, and that nobody has killed.
+    let spec = ContainerSpec { tty: true, ..stage.spec("shell", "trap 'exit 7' TERM; printf 'name? '; while true; do sleep 0.05; done") };
+    let target = stage.up(&spec).await;
+    let mut log = stage.engine.logs(&target, &LogQuery { follow: true, ..LogQuery::default() }).await.unwrap();
+    let prompt = tokio::time::timeout(PATIENCE, log.next()).await.expect("no prompt").unwrap().unwrap();
+    assert_eq!(prompt.bytes.as_ref(), b"name? ");
+    let before = stage.inspect(&target).await;
+    assert!(stage.kill_supervisor());
+    assert_eq!(stage.inspect(&target).await.pid, before.pid);
+    stage.good(&Op::StopContainer { container: target.clone(), timeout: Some(20) }).await;
+    let end = stage.inspect(&target).await;
+    assert!(end.exit_code == 7 || end.exit_code == 255 && end.error.contains("unknown"), "{end:?}");
+    stage.remove(&target).await;
+    stage.leave().await;
+}
+
+#[tokio::test]
 async fn what_a_killed_command_leaves_is_cleaned_up() {
     let Some(stage) = Stage::new("command").await else { return };
     let folder = stage.root.with_file_name("project");

@@ -94,19 +94,29 @@ pub fn find(places: &Places, name: &str) -> Result<Option<VolumeRecord>, EngineE
 /// # Errors
 /// [`ErrorKind::Conflict`] while a container has it mounted, running or not.
 pub fn remove(places: &Places, name: &str) -> Result<bool, EngineError> {
+    let Some(gone) = set_aside(places, name)? else { return Ok(false) };
+    fs::remove_dir_all(&gone).map_err(|e| failed(&format!("volume {name} can't be removed"), &e))?;
+    Ok(true)
+}
+
+/// Takes a volume away from where it is found, for somebody to remove the folder that is returned. None if there is none.
+///
+/// # Errors
+/// As [`remove`].
+pub fn set_aside(places: &Places, name: &str) -> Result<Option<PathBuf>, EngineError> {
     if !is_name(name) {
-        return Ok(false);
+        return Ok(None);
     }
     let place = places.volumes().join(name);
     if !place.join("volume.json").exists() {
-        return Ok(false);
+        return Ok(None);
     }
     in_use(places, name)?;
     let gone = places.volumes().join(format!(".{name}.{}.gone", std::process::id()));
     let cant = |error: &std::io::Error| failed(&format!("volume {name} can't be removed"), error);
     match fs::rename(&place, &gone) {
         Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cant(&error)),
     }
     // A container may have been made since: it wins.
@@ -114,8 +124,7 @@ pub fn remove(places: &Places, name: &str) -> Result<bool, EngineError> {
         fs::rename(&gone, &place).map_err(|e| cant(&e))?;
         return Err(conflict);
     }
-    fs::remove_dir_all(&gone).map_err(|e| cant(&e))?;
-    Ok(true)
+    Ok(Some(gone))
 }
 
 fn in_use(places: &Places, name: &str) -> Result<(), EngineError> {

@@ -187,9 +187,9 @@ pub fn hostname(spec: &ContainerSpec, id: &str) -> String {
     id.chars().take(12).collect()
 }
 
-/// Spreads what is made in a folder over the disk (`chattr +T`, ext4 alone): layers of containers that come and go
-/// otherwise crowd in one corner of it, where making files is ten times as slow. To be called when the folder of all own
-/// layers was made.
+/// Spreads folders that are made in this one over the disk (`chattr +T`, ext4 alone): where many files come and go in one
+/// corner of it making one is ten times as slow, since ext4 passes over every inode that was freed in the last minute. To
+/// be called when the folder was made.
 pub fn spread(folder: &Path) {
     if let Ok(folder) = std::fs::File::open(folder)
         && let Ok(flags) = rustix::fs::ioctl_getflags(&folder)

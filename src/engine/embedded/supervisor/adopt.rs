@@ -153,11 +153,9 @@ impl Supervisor {
         let cgroup = Cgroup::of(&self.project, id, &record.spec.security.cgroup_parent);
         let mut log = self.open_log(id, &record.spec)?;
         let mut pipes = Vec::new();
-        if !record.spec.tty {
-            let run = self.places.run_of(id);
-            for (name, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
-                pipes.push((fifo(&run.join(name)).map_err(cant)?.0, stream));
-            }
+        let run = self.places.run_of(id);
+        for (name, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)].into_iter().take(if record.spec.tty { 1 } else { 2 }) {
+            pipes.push((fifo(&run.join(name)).map_err(cant)?.0, stream));
         }
         let names = super::start::names(&record.name, &record.spec);
         let guest = Guest { id, names: &names, pidfd: pidfd.as_fd(), pid: state.pid, dns: &record.spec.dns };
@@ -170,7 +168,8 @@ impl Supervisor {
             self.watch_net();
         }
         let token = self.poll.add(&pidfd, EventFlags::IN, Source::Ended(id.to_owned())).map_err(cant)?;
-        let captures = self.watch(id, pipes);
+        let captures = self.watch(id, pipes, record.spec.tty);
+        let terminal = if record.spec.tty { self.find_holder(id) } else { None };
         let oom = self.watch_memory(id, &cgroup);
         // What was in the pipes before they were watched.
         for capture in &captures {
@@ -197,6 +196,8 @@ impl Supervisor {
             owed: false,
             adopted: true,
             forgetting: None,
+            terminal,
+            ended: None,
         };
         let running = {
             let ago = u64::try_from(self.clock.now().0.saturating_sub(state.started.unwrap_or_default().0)).unwrap_or(0);
@@ -222,7 +223,7 @@ impl Supervisor {
                 continue;
             }
             let Ok((descriptor, _)) = fifo(&path) else { continue };
-            for capture in self.watch(id, vec![(descriptor, stream)]) {
+            for capture in self.watch(id, vec![(descriptor, stream)], false) {
                 capture.settle(&mut self.bench, &log);
                 self.bench.pump(&capture, &mut log, self.clock.now(), true);
                 self.poll.remove(capture.token, &capture.descriptor);

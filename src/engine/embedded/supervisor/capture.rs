@@ -23,6 +23,8 @@ use std::path::Path;
 const BLOCK: usize = 128 * 1024;
 /// Size of a pipe; the kernel gives less where a user has many.
 const PIPE: usize = 256 * 1024;
+/// Bytes of room that are kept between two lines.
+const SMALL: usize = 8 * 1024;
 /// Most blocks of one pipe before others have their turn.
 const TURN: usize = 8;
 
@@ -35,7 +37,7 @@ pub enum Pumped {
     More,
 }
 
-/// A pipe or terminal that a container prints to.
+/// A pipe that a container prints to.
 #[derive(Debug)]
 pub struct Capture {
     /// What is read from.
@@ -44,17 +46,18 @@ pub struct Capture {
     pub token: Token,
     /// What it is.
     pub stream: Stream,
-    /// Where it is noted what was written and not taken yet. None for a terminal, which can't be looked at without taking.
-    pub mark: Option<Mark>,
+    /// Where it is noted what was written and not taken yet.
+    pub mark: Mark,
+    /// A terminal prints: somebody sits there who wants to see the beginning of a line, too.
+    pub terminal: bool,
 }
 
 impl Capture {
     /// Takes what a supervisor that was killed had written and not taken.
     pub fn settle(&self, bench: &mut Bench, log: &LogWriter) {
-        let Some((place, length)) = self.mark.as_ref().and_then(Mark::read) else { return };
+        let Some((place, length)) = self.mark.read() else { return };
         let mut written = log.text_since(place, self.stream);
         written.truncate(length);
-        bench.block.resize(BLOCK, 0);
         let here = bench.look(self).unwrap_or(0);
         if !written.is_empty() && bench.block.get(..here).is_some_and(|text| text.starts_with(&written)) {
             bench.discard(self, written.len());
@@ -63,14 +66,12 @@ impl Capture {
     }
 
     fn note(&self, place: u64, length: usize) {
-        if let Some(Mark(file)) = &self.mark {
-            let mut bytes = [0; 16];
-            let (front, back) = bytes.split_at_mut(8);
-            front.copy_from_slice(&place.to_le_bytes());
-            back.copy_from_slice(&(length as u64).to_le_bytes());
-            // Without room for it, all that is lost is the certainty about this one moment.
-            let _ = file.write_all_at(&bytes, 0);
-        }
+        let mut bytes = [0; 16];
+        let (front, back) = bytes.split_at_mut(8);
+        front.copy_from_slice(&place.to_le_bytes());
+        back.copy_from_slice(&(length as u64).to_le_bytes());
+        // Without room for it, all that is lost is the certainty about this one moment.
+        let _ = self.mark.0.write_all_at(&bytes, 0);
     }
 }
 
@@ -139,7 +140,6 @@ impl Bench {
     ///
     /// What can't be written is taken all the same: a full disk must not stop the container.
     pub fn pump(&mut self, capture: &Capture, log: &mut LogWriter, now: Timestamp, end: bool) -> (Pumped, Option<Lost>) {
-        self.block.resize(BLOCK, 0);
         let mut lost = None;
         let mut turns = 0;
         let pumped = loop {
@@ -147,11 +147,11 @@ impl Bench {
                 break Pumped::More;
             }
             turns += 1;
-            let Some(length) = (if capture.mark.is_none() { self.take(capture, BLOCK) } else { self.look(capture) }) else { break Pumped::Idle };
+            let Some(length) = self.look(capture) else { break Pumped::Idle };
             self.records.clear();
             let time = log.time(now);
             let text = self.block.get(..length).unwrap_or_default();
-            let mut done = encode(&mut self.records, time, capture.stream, text, end || capture.mark.is_none());
+            let mut done = encode(&mut self.records, time, capture.stream, text, end || capture.terminal);
             if done == 0 && length < LONGEST && rustix::io::ioctl_fionread(&capture.descriptor).is_ok_and(|n| n > length as u64) {
                 // Crumbs that fill the pipe before they make a line.
                 done = encode(&mut self.records, time, capture.stream, text, true);
@@ -159,41 +159,30 @@ impl Bench {
             if done == 0 {
                 break Pumped::Idle;
             }
-            if capture.mark.is_some() {
-                capture.note(log.place_for(self.records.len()), done);
-            }
+            capture.note(log.place_for(self.records.len()), done);
             if let Err(error) = log.append(&self.records) {
                 lost = lost.or(Some(error));
             }
-            if capture.mark.is_some() {
-                self.discard(capture, done);
-                capture.note(0, 0);
-            }
+            self.discard(capture, done);
+            capture.note(0, 0);
         };
         (pumped, lost)
     }
 
-    /// Gives memory back when there is nothing to do.
+    /// Gives memory back when there is nothing to do, but for the little that single lines take.
     pub fn rest(&mut self) {
-        self.block = Vec::new();
-        self.records = Vec::new();
-    }
-
-    fn take(&mut self, capture: &Capture, most: usize) -> Option<usize> {
-        let room = self.block.get_mut(..most)?;
-        match rustix::io::read(&capture.descriptor, room) {
-            Ok(0) => None,
-            Ok(n) => Some(n),
-            Err(Errno::INTR) => self.take(capture, most),
-            // EIO: nobody has the terminal open.
-            Err(_) => None,
+        for room in [&mut self.block, &mut self.records] {
+            if room.capacity() > SMALL {
+                *room = Vec::new();
+            }
         }
     }
 
     /// Copies what is in the pipe, and leaves it there.
     fn look(&mut self, capture: &Capture) -> Option<usize> {
         let copied = rustix::pipe::tee(&capture.descriptor, &self.copy.1, BLOCK, SpliceFlags::NONBLOCK).ok().filter(|n| *n > 0)?;
-        read_all(self.copy.0.as_fd(), self.block.get_mut(..copied)?);
+        self.block.resize(copied, 0);
+        read_all(self.copy.0.as_fd(), &mut self.block);
         Some(copied)
     }
 
@@ -238,8 +227,14 @@ mod tests {
             let (descriptor, theirs) = fifo(&folder.path().join("stdout")).unwrap();
             let token = Poll::new().unwrap().add(&descriptor, EventFlags::IN, ()).unwrap();
             let log = LogWriter::open(&folder.path().join("log"), LogOptions::of(None).unwrap()).unwrap();
-            let mark = Some(Mark::open(&folder.path().join("mark")).unwrap());
-            Self { capture: Capture { descriptor, token, stream: Stream::Stdout, mark }, theirs, log, bench: Bench::new().unwrap(), folder }
+            let mark = Mark::open(&folder.path().join("mark")).unwrap();
+            Self {
+                capture: Capture { descriptor, token, stream: Stream::Stdout, mark, terminal: false },
+                theirs,
+                log,
+                bench: Bench::new().unwrap(),
+                folder,
+            }
         }
 
         fn print(&self, text: &[u8]) {
@@ -296,7 +291,7 @@ mod tests {
             stage.pump(false);
             let text: Vec<_> = stage.text().into_iter().map(|(_, t)| String::from_utf8(t).unwrap()).collect();
             assert_eq!(text, ["one", "two", "three", "four"], "taken: {taken}");
-            assert_eq!(stage.capture.mark.as_ref().and_then(Mark::read), None);
+            assert_eq!(stage.capture.mark.read(), None);
         }
     }
 

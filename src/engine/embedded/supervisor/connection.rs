@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;
 
 /// How much is read at once.
-const BLOCK: usize = 64 * 1024;
+const BLOCK: usize = 16 * 1024;
 
 /// One.
 #[derive(Debug)]

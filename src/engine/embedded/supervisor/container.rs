@@ -6,6 +6,7 @@ use super::super::record::{ContainerRecord, ContainerState};
 use super::super::runtime::Starting;
 use super::capture::Capture;
 use super::log::LogWriter;
+use super::terminal::Holder;
 use super::wait::Token;
 use crate::policy;
 use crate::units::Timestamp;
@@ -87,6 +88,10 @@ pub struct Run {
     pub adopted: bool,
     /// It has ended, and its runtime is forgetting it.
     pub forgetting: Option<Forgetting>,
+    /// Who holds its terminal.
+    pub terminal: Option<Holder>,
+    /// How it has ended, while that one still has something to say: exit code, and whether it is a guess.
+    pub ended: Option<(i64, bool)>,
 }
 
 /// What is known of an end while a runtime forgets the container.

@@ -74,7 +74,7 @@ impl Supervisor {
         let id = random_id()?;
         // Whatever becomes of this process, what it made is found by its entry.
         let entry = self.places.members(&self.project);
-        std::fs::create_dir_all(&entry).and_then(|()| std::fs::write(entry.join(&id), "")).map_err(|e| failed(&what, &e))?;
+        make_within(&entry).and_then(|()| std::fs::write(entry.join(&id), "")).map_err(|e| failed(&what, &e))?;
         let mut made = Vec::new();
         let mounts = self.mounts(&id, &spec, &image.config.volumes, &mut made).map_err(|e| EngineError { what: format!("{what}: {}", e.what), ..e });
         let created = mounts.and_then(|mounts| {
@@ -109,7 +109,7 @@ impl Supervisor {
     fn write_new(&self, record: &ContainerRecord) -> Result<(), EngineError> {
         let cant = |e: std::io::Error| failed(&format!("container {} can't be created", record.name), &e);
         let folder = self.places.container(&record.id);
-        std::fs::create_dir_all(&folder).map_err(cant)?;
+        make_within(&folder).map_err(cant)?;
         record::write(&folder.join("container.json"), record)?;
         self.take_name(&record.name, &record.id)
     }
@@ -261,30 +261,6 @@ impl Supervisor {
         std::fs::write(&entry, names.join("\n")).map_err(|e| failed(&format!("{} can't be written", entry.display()), &e))
     }
 
-    /// Removes what is left of a container that has no record any more, or that never had one. What another one uses
-    /// meanwhile (its name) is left alone.
-    pub fn sweep(&self, id: &str) {
-        let folder = self.places.container(id);
-        let entry = self.places.members(&self.project).join(id);
-        let _ = std::fs::remove_file(folder.join("container.json"));
-        let _ = std::fs::remove_file(self.places.name(&format!(".{id}")));
-        for path in [self.places.run_of(id), self.places.upper(id), folder] {
-            // What can't be removed now is tried again by the next supervisor: its entry is still there.
-            if let Err(error) = std::fs::remove_dir_all(&path)
-                && error.kind() != Io::NotFound
-            {
-                return;
-            }
-        }
-        for name in std::fs::read_to_string(&entry).unwrap_or_default().lines() {
-            if volume::find(&self.places, name).is_ok_and(|v| v.is_some_and(|v| v.anonymous)) {
-                // Another container may use it: then it stays.
-                let _ = volume::remove(&self.places, name);
-            }
-        }
-        let _ = std::fs::remove_file(entry);
-    }
-
     /// Frees the name of a container.
     pub fn free_name(&self, name: &str, id: &str) {
         let file = self.places.name(name);
@@ -325,8 +301,10 @@ impl Supervisor {
             return Err(error);
         }
         self.free_name(&from, &id);
+        // It has its name even where others can't be told of it.
+        let untold = self.net.as_mut().and_then(|(net, _)| net.rename(&id, to).err());
         self.tell(&id, EventKind::Renamed { from });
-        Ok(changed(true))
+        Ok(Applied { warnings: untold.iter().map(ToString::to_string).collect(), ..changed(true) })
     }
 
     /// Keeps files for the next start, which writes them into the container.
@@ -358,6 +336,18 @@ impl Supervisor {
     pub fn files(&self, id: &str) -> Result<Vec<FileSpec>, EngineError> {
         Ok(record::read(&self.places.run_of(id).join("files.json"))?.unwrap_or_default())
     }
+}
+
+/// Makes a folder, and the one that it is in: then one that spreads what is made in it over the disk.
+///
+/// # Errors
+/// As mkdir(2).
+pub fn make_within(folder: &Path) -> std::io::Result<()> {
+    if let Some(parent) = folder.parent().filter(|p| !p.exists()) {
+        std::fs::create_dir_all(parent)?;
+        runtime::spread(parent);
+    }
+    std::fs::create_dir_all(folder)
 }
 
 /// Adds a mount in place of one with the same target.

@@ -56,18 +56,28 @@ impl Supervisor {
             return;
         }
         let end = if run.adopted { super::adopt::end_of(run.pidfd(), run.pid, container.state.pid_start) } else { end_of(run.pidfd()) };
-        match end {
-            End::Code(code) => self.forget(id, code, false),
-            End::Unknown => self.forget(id, 255, true),
+        let (code, unknown) = match end {
+            End::Code(code) => (code, false),
+            End::Unknown => (255, true),
             End::NotYet => {
                 // One that isn't our child: whoever is its parent lets it go, which is reported without being asked for.
                 self.poll.change(run.token, run.pidfd(), EventFlags::empty());
+                return;
             }
+        };
+        if run.terminal.is_some() {
+            // It has heard of it too, and ends when it has carried over what is left.
+            self.poll.change(run.token, run.pidfd(), EventFlags::empty() | EventFlags::ET);
+            if let Some(run) = self.containers.get_mut(id).and_then(|c| c.run.as_mut()) {
+                run.ended = run.ended.or(Some((code, unknown)));
+            }
+            return;
         }
+        self.forget(id, code, unknown);
     }
 
     /// Process 1 has ended: its runtime, if it isn't our own, forgets it; then it has ended for everybody.
-    fn forget(&mut self, id: &str, code: i64, unknown: bool) {
+    pub fn forget(&mut self, id: &str, code: i64, unknown: bool) {
         let folder = self.places.run_of(id);
         let Some(container) = self.containers.get_mut(id) else { return };
         if let (Some(runtime), Some(run)) = (&container.record.runtime, &mut container.run) {
@@ -199,6 +209,10 @@ impl Supervisor {
         }
         if let Some((watch, token)) = &run.oom {
             self.poll.remove(*token, watch);
+        }
+        if let Some(holder) = &run.terminal {
+            self.poll.remove(holder.token, &holder.pidfd);
+            destroy(&holder.pidfd);
         }
         if let Some(probe) = run.probe {
             self.poll.remove(probe.token, &probe.starting.pidfd);

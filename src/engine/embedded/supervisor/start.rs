@@ -8,6 +8,7 @@ use super::super::record::{self, ContainerState, OciRuntime, failed};
 use super::super::runtime::{self, Begun, Prepared, Streams, Surroundings};
 use super::capture::{Capture, Mark, fifo};
 use super::container::{Process, Run, Ticket};
+use super::create::make_within;
 use super::log::{LogOptions, LogWriter};
 use super::turn::{Reply, Source, Supervisor, changed};
 use crate::policy::{RestartAction, RestartFact};
@@ -119,7 +120,7 @@ impl Supervisor {
                 return Err(failed(&format!("container {name} can't be watched"), &error));
             }
         };
-        let captures = self.watch(id, equipped.captures);
+        let captures = self.watch(id, equipped.captures, spec.tty);
         let oom = self.watch_memory(id, &cgroup);
         let run = Run {
             number: self.runs,
@@ -136,6 +137,8 @@ impl Supervisor {
             owed: false,
             adopted: false,
             forgetting: None,
+            terminal: None,
+            ended: None,
         };
         if let Some(container) = self.containers.get_mut(id) {
             container.run = Some(run);
@@ -163,16 +166,12 @@ impl Supervisor {
         let of = |kind: &str| kind.strip_prefix("container:").map(|other| self.shared(name, other)).transpose();
         let (pid_of, ipc_of) = (of(&spec.security.pid)?, of(&spec.security.ipc)?);
         let run = self.places.run_of(id);
-        std::fs::create_dir_all(&run).map_err(cant)?;
+        make_within(&run).map_err(cant)?;
         let upper = self.places.upper(id);
-        if let Some(uppers) = upper.parent().filter(|u| !u.exists()) {
-            std::fs::create_dir_all(uppers).map_err(cant)?;
-            runtime::spread(uppers);
-        }
-        std::fs::create_dir_all(&upper).map_err(cant)?;
+        make_within(&upper).map_err(cant)?;
         let log = self.open_log(id, spec)?;
         let (captures, streams) = if spec.tty {
-            (Vec::new(), Streams::Terminal { size: None })
+            (vec![(fifo(&run.join("stdout")).map_err(cant)?.0, Stream::Stdout)], Streams::Terminal { size: None })
         } else {
             let (out, stdout) = fifo(&run.join("stdout")).map_err(cant)?;
             let (err, stderr) = fifo(&run.join("stderr")).map_err(cant)?;
@@ -248,8 +247,8 @@ impl Supervisor {
         LogWriter::open(&folder, options).map_err(|e| failed(&format!("{} can't be opened", folder.display()), &e))
     }
 
-    /// Waits for what a container prints.
-    pub fn watch(&mut self, id: &str, pipes: Vec<(OwnedFd, Stream)>) -> Vec<Capture> {
+    /// Waits for what a container prints, by a terminal or without one.
+    pub fn watch(&mut self, id: &str, pipes: Vec<(OwnedFd, Stream)>, terminal: bool) -> Vec<Capture> {
         let mut captures = Vec::new();
         for (descriptor, stream) in pipes {
             let source = Source::Printed(id.to_owned(), stream);
@@ -257,7 +256,7 @@ impl Supervisor {
             let Ok(mark) = Mark::open(&self.places.run_of(id).join(name)) else { continue };
             // Edges: the beginning of a line stays in the pipe and would be reported for ever.
             if let Ok(token) = self.poll.add(&descriptor, EventFlags::IN | EventFlags::ET, source) {
-                captures.push(Capture { descriptor, token, stream, mark: Some(mark) });
+                captures.push(Capture { descriptor, token, stream, mark, terminal });
             }
         }
         captures
@@ -399,19 +398,17 @@ impl Supervisor {
             self.start_failed(id, &error);
             return;
         }
+        let Some(mut run) = self.containers.get_mut(id).and_then(|c| c.run.take()) else { return };
+        let mut held = Ok(());
+        if let Some(master) = terminal {
+            let holder = self.hold_terminal(id, &master, run.pidfd());
+            held = holder.map(|holder| run.terminal = Some(holder)).map_err(|e| failed("its terminal can't be held", &e));
+        }
         let Some(container) = self.containers.get_mut(id) else { return };
-        let Some(mut run) = container.run.take() else { return };
         run.process = match run.process {
             Process::Starting(starting, _) => Process::Running(starting.pidfd),
             running @ Process::Running(_) => running,
         };
-        if let Some(descriptor) = terminal {
-            let _ = rustix::io::ioctl_fionbio(&descriptor, true);
-            let source = Source::Printed(id.to_owned(), Stream::Stdout);
-            if let Ok(token) = self.poll.add(&descriptor, EventFlags::IN | EventFlags::ET, source) {
-                run.captures.push(Capture { descriptor, token, stream: Stream::Stdout, mark: None });
-            }
-        }
         container.restart.on(RestartFact::Started, passed);
         container.state = ContainerState {
             state: Some(State::Running),
@@ -432,7 +429,7 @@ impl Supervisor {
         };
         container.run = Some(run);
         self.begin_probing(id);
-        let saved = self.save(id);
+        let saved = held.and_then(|()| self.save(id));
         self.tell(id, EventKind::Started);
         if let Err(error) = saved {
             // Nobody would know of it, were we killed: then it must not run.

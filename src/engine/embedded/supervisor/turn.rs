@@ -5,10 +5,12 @@ use super::super::events::EventLog;
 use super::super::image::{Image, Store};
 use super::super::net::Net;
 use super::super::record;
+use super::super::sys::memory;
 use super::capture::{Bench, Pumped};
 use super::clock::Clock;
 use super::connection::Connection;
 use super::container::{Container, Process, Ticket};
+use super::litter::Litters;
 use super::wait::{Poll, Timers, Token};
 use super::wire::{self, Answer, Hello, Request};
 use crate::world::{Applied, EngineError, EngineEvent, ErrorKind, EventKind, Op, State, Stream, Target};
@@ -43,6 +45,10 @@ pub enum Source {
     Probed(String),
     /// A probe prints.
     ProbePrinted(String),
+    /// What was left of containers is gone.
+    Swept,
+    /// Whoever held a terminal has ended.
+    Held(String),
 }
 
 /// What is due. Numbers say of which run or waiting.
@@ -92,10 +98,14 @@ pub struct Supervisor {
     pub has_foster_children: bool,
     /// Pipes that have more than one turn takes.
     pub printing: BTreeSet<(String, Stream)>,
+    /// What is left of containers that are gone.
+    pub litters: Litters,
     events: EventLog,
     listener: OwnedFd,
     connections: BTreeMap<u64, Connection>,
     connected: u64,
+    /// Commands have been, and none is left.
+    sated: bool,
     /// A command of another version wants this program to go on instead.
     successor: Option<PathBuf>,
 }
@@ -137,9 +147,11 @@ impl Supervisor {
             has_foster_children: false,
             bench: Bench::new().map_err(failed)?,
             printing: BTreeSet::new(),
+            litters: Litters::default(),
             listener,
             connections: BTreeMap::new(),
             connected: 0,
+            sated: false,
             successor: None,
             places,
             project,
@@ -169,6 +181,10 @@ impl Supervisor {
                 self.bench.rest();
             }
             let patience = if expected { Some(patience.unwrap_or(FIRST_WAIT).min(FIRST_WAIT)) } else { patience };
+            if self.sated && self.printing.is_empty() && patience.is_none_or(|p| !p.is_zero()) && !self.idle() {
+                self.sated = false;
+                memory::give_back();
+            }
             let events = self.poll.wait(patience)?;
             expected = expected && !events.is_empty() && self.connections.is_empty();
             for (token, flags) in events {
@@ -200,6 +216,8 @@ impl Supervisor {
             Source::Memory(id) => self.memory_ran_out(&id),
             Source::Probed(id) => self.probe_ended(&id),
             Source::ProbePrinted(id) => self.probe_printed(&id),
+            Source::Swept => self.swept(),
+            Source::Held(id) => self.held(&id),
         }
     }
 
@@ -279,6 +297,8 @@ impl Supervisor {
     fn hang_up(&mut self, number: u64) {
         if let Some(connection) = self.connections.remove(&number) {
             self.poll.remove(connection.token, &connection.socket);
+            // From now on it mostly waits. What a start takes is no use for that.
+            self.sated |= connection.greeted && self.connections.is_empty();
         }
     }
 

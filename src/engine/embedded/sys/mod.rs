@@ -2,6 +2,7 @@
 //! is sound.
 
 pub mod bpf;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod pidfd;
