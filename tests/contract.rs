@@ -16,6 +16,8 @@ mod config;
 mod events;
 #[path = "contract/exec.rs"]
 mod exec;
+#[path = "contract/images.rs"]
+mod images;
 #[path = "contract/lab.rs"]
 mod lab;
 #[path = "contract/lifecycle.rs"]
@@ -72,6 +74,7 @@ fn all_cases() -> Vec<Case> {
         exec::cases(),
         networks::cases(),
         storage::cases(),
+        images::cases(),
         config::cases(),
     ];
     let wanted = environment("CONSORT_TEST_CASE").unwrap_or_default();

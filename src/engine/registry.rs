@@ -43,7 +43,7 @@ pub struct EngineRequest {
     pub project: Option<Arc<Project>>,
     /// Name of the project that the command is about, where there is one: `auto` looks for the engine on which it lives.
     pub project_name: Option<String>,
-    /// The project has an image that only the embedded engine can boot.
+    /// The project has an image that the embedded engine boots where it is, and others want copied.
     pub needs_embedded: bool,
 }
 
@@ -97,7 +97,7 @@ async fn auto(request: &EngineRequest) -> Result<Chosen, EngineError> {
             return embedded("where the project lives");
         }
         if request.needs_embedded && embedded_is_usable() {
-            return embedded("which alone boots images of the kind `rootfs:`");
+            return embedded("which boots images of the kind `rootfs:` where they are");
         }
     }
     let (mut engines, mut failures) = socket::connect_all(request, candidates).await?;

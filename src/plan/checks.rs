@@ -89,6 +89,10 @@ fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
         let fault = Diagnostic::error("engine-cannot", format!("this engine can't take {what}: {}", service.image));
         put(own.key("image"), fault.help("name an image of a registry, or use the embedded engine: as root, with --engine embedded"));
     }
+    if service.image.strip_prefix("rootfs:").is_some_and(|path| path.trim_matches('/').is_empty()) && !can.boots_folders {
+        let fault = Diagnostic::error("engine-cannot", "this engine can't be given the whole machine as an image: rootfs:/");
+        put(own.key("image"), fault.help("use the embedded engine, which boots it where it is (as root, --engine embedded), or name a folder"));
+    }
     let mut error = |path: KeyPath, what: &str| {
         put(path, Diagnostic::error("engine-cannot", format!("this engine can't do {what}")).help("take it out, or use an engine that can"));
     };

@@ -24,6 +24,8 @@ pub struct Capabilities {
     pub image_mounts: bool,
     /// Images that are archives or folders: `docker-archive:`, `oci-archive:`, `oci:`, `rootfs:`.
     pub image_files: bool,
+    /// `rootfs:` is booted where it lies, so it may be the machine itself.
+    pub boots_folders: bool,
     /// `volume.subpath`.
     pub volume_subpath: bool,
     /// `networks.*.interface_name`.
@@ -62,6 +64,7 @@ impl Capabilities {
             start_interval: true,
             image_mounts: true,
             image_files: true,
+            boots_folders: true,
             volume_subpath: true,
             interface_name: true,
             gateway_priority: true,

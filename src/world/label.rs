@@ -31,3 +31,5 @@ pub const REPLACE: &str = "com.docker.compose.replace";
 pub const NETWORK: &str = "com.docker.compose.network";
 /// Key of a volume.
 pub const VOLUME: &str = "com.docker.compose.volume";
+/// The image as the file names it, where the engine has it under another name.
+pub const IMAGE_FILE: &str = "consort.image";

@@ -181,11 +181,12 @@ impl ContainerSpec {
 /// `rootfs:`, a folder that is a root file system.
 pub const IMAGE_SCHEMES: [&str; 4] = ["docker-archive", "oci", "oci-archive", "rootfs"];
 
-/// The scheme and the path of an image that is not one of a registry: `rootfs:/srv/root`, `oci:./layout`. A path has a
-/// slash, or begins with a dot or `~`; `oci:latest` is a name and a tag.
+/// The scheme and the path of an image that is not one of a registry: `rootfs:/srv/root`, `docker-archive:app.tar`. Where the
+/// scheme may be the name of an image too, a path has a slash, or begins with a dot or `~`; `oci:latest` is a name and a tag.
 pub fn image_path(reference: &str) -> Option<(&str, &str)> {
     let (scheme, path) = reference.split_once(':')?;
-    (IMAGE_SCHEMES.contains(&scheme) && !path.starts_with("//") && (path.starts_with(['.', '~']) || path.contains('/'))).then_some((scheme, path))
+    let is_path = path.starts_with(['.', '~']) || path.contains('/') || (scheme.ends_with("-archive") && !path.is_empty());
+    (IMAGE_SCHEMES.contains(&scheme) && !path.starts_with("//") && is_path).then_some((scheme, path))
 }
 
 /// How a container is connected.

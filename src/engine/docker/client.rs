@@ -13,8 +13,8 @@ use crate::world::{EngineError, ErrorKind};
 use bollard::BollardRequest;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -210,6 +210,19 @@ impl Client {
             other => other?,
         };
         if head.status.as_u16() >= 400 { Err(Failure::refused(head.status, &pieces.collect().await?)) } else { Ok((head.headers, pieces)) }
+    }
+
+    /// Sends what comes piece by piece. The answer is whole.
+    pub async fn upload(&self, tail: &str, pieces: impl futures::Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Result<Bytes, Failure> {
+        use futures::TryStreamExt as _;
+        let body = StreamBody::new(pieces.map_ok(Frame::data).map_err(BoxError::from)).boxed_unsync();
+        let request = Request::builder().method(Method::POST).uri(format!("{}{tail}", self.0.prefix)).header(CONTENT_TYPE, "application/x-tar");
+        let request = request.body(body).map_err(|e| Failure::garbled("our own request", &e))?;
+        let (response, sender) = self.0.exchange(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(Failure::lost)?.to_bytes();
+        self.0.keep(sender);
+        if status.as_u16() >= 400 { Err(Failure::refused(status, &body)) } else { Ok(body) }
     }
 
     /// A call that turns its connection into a raw one, both ways.

@@ -13,6 +13,8 @@ mod error;
 mod events;
 mod exec;
 mod files;
+#[cfg_attr(not(all(feature = "embedded", target_os = "linux")), path = "no_files_as_images.rs")]
+mod files_as_images;
 mod follow;
 mod frames;
 mod inspect;

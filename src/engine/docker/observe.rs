@@ -2,6 +2,7 @@
 
 use super::client::{Api, Client, query, reference_path};
 use super::error::Failure;
+use super::files_as_images;
 use super::json::{keys, nullable};
 use super::quirks::Quirks;
 use super::status;
@@ -162,7 +163,7 @@ fn container(listed: ListedContainer, health: &BTreeMap<String, String>) -> Cont
     };
     Container {
         name: name.map_or_else(|| listed.id.clone(), |n| n.trim_start_matches('/').to_owned()),
-        image: listed.image,
+        image: listed.labels.get(label::IMAGE_FILE).cloned().unwrap_or(listed.image),
         image_id: listed.image_id,
         command: listed.command,
         created: Timestamp::from_parts(listed.created, 0),
@@ -329,7 +330,9 @@ impl From<InspectedHealthcheck> for HealthcheckSpec {
 /// A local image, unless it is absent or of another platform.
 async fn image(client: &Client, api: Api, wanted: &ImageQuery) -> Result<Option<Image>, Failure> {
     let platform = wanted.platform.as_deref().map(Platform::parse);
-    let mut tail = format!("/images/{}/json", reference_path(&wanted.reference));
+    // A file that can't be read is told by whoever loads it.
+    let Ok(name) = files_as_images::local(&wanted.reference).await else { return Ok(None) };
+    let mut tail = format!("/images/{}/json", reference_path(&name));
     if let (Some(platform), true) = (&platform, api >= Api(1, 49)) {
         tail = query(&tail, &[("platform", &platform.to_json())]);
     }

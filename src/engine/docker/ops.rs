@@ -3,7 +3,7 @@
 use super::DockerEngine;
 use super::client::{Api, Payload, escape, query, reference_path};
 use super::error::Failure;
-use super::{create, files, inspect, pull};
+use super::{create, files, files_as_images, inspect, pull};
 use crate::engine::{ProgressSink, hook};
 use crate::world::{Applied, ContainerSpec, EndpointSpec, EngineError, NetworkSpec, Op, State, Target, VolumeSpec};
 use bollard::models::{NetworkConnectRequest, NetworkDisconnectRequest};
@@ -77,11 +77,20 @@ impl DockerEngine {
     pub(super) async fn do_op(&self, op: &Op, progress: &ProgressSink) -> Result<Applied, EngineError> {
         let doing = sentence(op);
         let result = match op {
-            Op::PullImage { reference, platform } => return pull::pull(self, reference, platform.as_deref(), progress).await,
+            Op::PullImage { reference, platform } => {
+                return match files_as_images::bring(self, reference, platform.as_deref(), progress).await? {
+                    Some(applied) => Ok(applied),
+                    None => pull::pull(self, reference, platform.as_deref(), progress).await,
+                };
+            }
             Op::RunHook { container, hook } => return hook::run(self, container, hook).await,
             Op::WriteFiles { container, files } => return files::write(self, container, files).await,
             Op::CreateContainer(spec) => return self.create_container(spec, &doing).await,
-            Op::RemoveImage { reference } => self.remove_image(reference).await,
+            Op::RemoveImage { reference } => match files_as_images::local(reference).await {
+                Ok(name) => self.remove_image(&name).await,
+                // Nobody knows any more under which name it is here.
+                Err(_) => Ok(Applied::default()),
+            },
             Op::CreateNetwork(spec) => self.create_network(spec).await,
             Op::RemoveNetwork { name, id } => {
                 let result = self.bollard.remove_network(id.as_deref().unwrap_or(name)).await;
@@ -148,7 +157,8 @@ impl DockerEngine {
     }
 
     async fn create_container(&self, spec: &ContainerSpec, doing: &str) -> Result<Applied, EngineError> {
-        let spec = &*self.mended(spec, doing).await?;
+        let spec = files_as_images::renamed(spec).await?;
+        let spec = &*self.mended(&spec, doing).await?;
         let creation = create::container(spec, self.hello.api, self.quirks)?;
         let mut pairs = vec![("name", spec.name.as_str())];
         if let Some(platform) = &spec.platform {

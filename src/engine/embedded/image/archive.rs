@@ -5,7 +5,7 @@ use super::layer::{self, stream};
 use super::manifest::{self, Descriptor, Index};
 use super::name::{Name, Platform, Tagged};
 use super::store::{ImageRecord, Intake, LayerRecord, Stamp};
-use super::{Report, broken, unusable};
+use super::{Limits, Report, broken, save, unusable};
 use crate::engine::embedded::record;
 use crate::world::{EngineError, ErrorKind};
 use serde::Deserialize;
@@ -30,28 +30,32 @@ enum Files {
         path: PathBuf,
         found: BTreeMap<String, (u64, u64)>,
         links: BTreeMap<String, String>,
+        /// What was unpacked, where `path` is only good as long as this is open.
+        _plain: Option<File>,
     },
 }
+
+/// Where a packed archive is unpacked to.
+type Plain<'p> = &'p dyn Fn() -> io::Result<(File, PathBuf)>;
 
 /// A file's content, and how long it is.
 type Opened = (Box<dyn Read + Send>, u64);
 
 impl Files {
-    /// Those of an archive. What is packed is unpacked into `scratch` first.
-    fn of_archive(path: &Path, scratch: &Path, intake: &Intake) -> Result<Self, EngineError> {
+    /// Those of an archive. What is packed is unpacked first.
+    fn of_archive(path: &Path, limits: &Limits, plain: Plain<'_>) -> Result<Self, EngineError> {
         let failed = |e: &io::Error| layer::explain(&format!("{} can't be read", path.display()), e);
         let open = |path: &Path| File::open(path).map_err(|e| failed(&e));
         let mut start = [0; 4];
         let n = open(path)?.read(&mut start).map_err(|e| failed(&e))?;
         let packed = matches!(start.get(..n), Some([0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]));
-        let path = if packed {
-            let plain = scratch.join("archive");
-            let mut reader = stream::decoded(open(path)?, intake.limits()).map_err(|e| failed(&e))?.take(intake.limits().size);
-            let mut out = File::create(&plain).map_err(|e| failed(&e))?;
+        let (kept, path) = if packed {
+            let mut reader = stream::decoded(open(path)?, limits).map_err(|e| failed(&e))?.take(limits.size);
+            let (mut out, plain) = plain().map_err(|e| failed(&e))?;
             io::copy(&mut reader, &mut out).map_err(|e| failed(&e))?;
-            plain
+            (Some(out), plain)
         } else {
-            path.to_owned()
+            (None, path.to_owned())
         };
         let (mut found, mut links) = (BTreeMap::new(), BTreeMap::new());
         let mut archive = tar::Archive::new(open(&path)?);
@@ -64,11 +68,11 @@ impl Files {
             } else {
                 found.insert(name, (entry.raw_file_position(), entry.size()));
             }
-            if (found.len() + links.len()) as u64 > intake.limits().entries {
+            if (found.len() + links.len()) as u64 > limits.entries {
                 return Err(unusable(format!("{} has too many entries for an image", path.display())));
             }
         }
-        Ok(Self::Archive { path, found, links })
+        Ok(Self::Archive { path, found, links, _plain: kept })
     }
 
     /// Opens a file. Length too.
@@ -85,7 +89,7 @@ impl Files {
                     Err(error) => Err(record::failed(&format!("{} can't be read", file.display()), &error)),
                 }
             }
-            Self::Archive { path, found, links } => {
+            Self::Archive { path, found, links, .. } => {
                 let mut name = name;
                 // Old archives have links to what is there already; a few steps at most.
                 for _ in 0..8 {
@@ -176,12 +180,31 @@ pub fn load_one(intake: &Intake, name: &Name, platform: &Platform, report: &Repo
         Name::Registry(_) | Name::Directory(_) => return Err(unusable(format!("{name} is no file"))),
     };
     let stamp = Stamp::of(path).map_err(|e| record::failed(&format!("{} can't be read", path.display()), &e))?;
+    let (files, image) = choose(name, path, wanted, platform, intake.limits(), &|| in_folder(scratch.path()))?;
+    let within = |e: EngineError| EngineError { what: format!("{}: {}", path.display(), e.what), ..e };
+    let record = take(intake, &files, &image, report).map_err(within)?;
+    intake.name(&name.to_string(), &record, &image.digest, Some(stamp))?;
+    Ok(record)
+}
+
+fn in_folder(scratch: &Path) -> io::Result<(File, PathBuf)> {
+    let path = scratch.join("archive");
+    Ok((File::create(&path)?, path))
+}
+
+/// The image that is meant in a file.
+fn choose(
+    name: &Name,
+    path: &Path,
+    wanted: Option<&str>,
+    platform: &Platform,
+    limits: &Limits,
+    plain: Plain<'_>,
+) -> Result<(Files, Found), EngineError> {
     let images = match name {
-        Name::OciDirectory(..) => layout(&Files::Folder(path.clone()), Some(platform)).map(|f| (Files::Folder(path.clone()), f)),
-        Name::OciArchive(..) => {
-            Files::of_archive(path, scratch.path(), intake).and_then(|files| layout(&files, Some(platform)).map(|found| (files, found)))
-        }
-        _ => Files::of_archive(path, scratch.path(), intake).and_then(|files| saved(&files).map(|found| (files, found))),
+        Name::OciDirectory(..) => layout(&Files::Folder(path.to_owned()), Some(platform)).map(|f| (Files::Folder(path.to_owned()), f)),
+        Name::OciArchive(..) => Files::of_archive(path, limits, plain).and_then(|files| layout(&files, Some(platform)).map(|found| (files, found))),
+        _ => Files::of_archive(path, limits, plain).and_then(|files| saved(&files).map(|found| (files, found))),
     };
     let within = |e: EngineError| EngineError { what: format!("{}: {}", path.display(), e.what), ..e };
     let (files, mut found) = images.map_err(within)?;
@@ -190,19 +213,12 @@ pub fn load_one(intake: &Intake, name: &Name, platform: &Platform, report: &Repo
         let full = |text: &str| Tagged::parse(text).map_or_else(|_| text.to_owned(), |t| t.to_string());
         found.retain(|f| f.names.iter().any(|n| n == wanted || full(n) == full(wanted) || n.rsplit_once(':').is_some_and(|(_, tag)| tag == wanted)));
     }
-    let image = match (found.len(), found.pop()) {
-        (1, Some(image)) => image,
-        (0, _) => {
-            return Err(EngineError::new(ErrorKind::NotFound, format!("there is no image {} in {}", wanted.unwrap_or_default(), path.display()))
-                .because(if known.is_empty() { "none in it has a name".to_owned() } else { format!("it has {known}") }));
-        }
-        (many, _) => {
-            return Err(unusable(format!("there are {many} images in {}", path.display())).because(format!("say which, after a colon: {known}")));
-        }
-    };
-    let record = take(intake, &files, &image, report).map_err(within)?;
-    intake.name(&name.to_string(), &record, &image.digest, Some(stamp))?;
-    Ok(record)
+    match (found.len(), found.pop()) {
+        (1, Some(image)) => Ok((files, image)),
+        (0, _) => Err(EngineError::new(ErrorKind::NotFound, format!("there is no image {} in {}", wanted.unwrap_or_default(), path.display()))
+            .because(if known.is_empty() { "none in it has a name".to_owned() } else { format!("it has {known}") })),
+        (many, _) => Err(unusable(format!("there are {many} images in {}", path.display())).because(format!("say which, after a colon: {known}"))),
+    }
 }
 
 /// Loads all images of a file, as `docker load` does, with the names that they have there. Returns what was loaded: names,
@@ -213,7 +229,7 @@ pub fn load_one(intake: &Intake, name: &Name, platform: &Platform, report: &Repo
 pub fn load_all(intake: &Intake, path: &Path, report: &Report) -> Result<Vec<String>, EngineError> {
     let scratch = intake.scratch()?;
     let within = |e: EngineError| EngineError { what: format!("{}: {}", path.display(), e.what), ..e };
-    let files = if path.is_dir() { Files::Folder(path.to_owned()) } else { Files::of_archive(path, scratch.path(), intake)? };
+    let files = if path.is_dir() { Files::Folder(path.to_owned()) } else { Files::of_archive(path, intake.limits(), &|| in_folder(scratch.path()))? };
     let found = if files.open("manifest.json")?.is_some() { saved(&files) } else { layout(&files, None) }.map_err(within)?;
     let mut loaded = Vec::new();
     for image in &found {
@@ -324,6 +340,67 @@ fn layer_of(intake: &Intake, files: &Files, diff_id: &str, file: &str, report: &
     let layer = intake.layer(report.reader(diff_id, "Extracting", reader, length), Some(diff_id))?;
     report.word(diff_id, "Load complete");
     Ok(layer.1)
+}
+
+/// An image in a file, on its way to an engine that keeps images itself.
+pub struct Parcel {
+    files: Files,
+    image: Found,
+}
+
+impl Parcel {
+    /// Opens the image of a reference to a file. What is packed is unpacked into a file without a name below `scratch`.
+    ///
+    /// # Errors
+    /// As [`load_one`].
+    pub fn open(name: &Name, platform: &Platform, limits: &Limits, scratch: &Path) -> Result<Self, EngineError> {
+        let (path, wanted) = match name {
+            Name::DockerArchive(path, wanted) | Name::OciDirectory(path, wanted) | Name::OciArchive(path, wanted) => (path, wanted.as_deref()),
+            Name::Registry(_) | Name::Directory(_) => return Err(unusable(format!("{name} is no file"))),
+        };
+        let plain = || {
+            use rustix::fs::{Mode, OFlags};
+            let file: File = rustix::fs::open(scratch, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?.into();
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+            Ok((file, PathBuf::from(path)))
+        };
+        if let Err(error) = std::fs::metadata(path) {
+            return Err(record::failed(&format!("{} can't be read", path.display()), &error));
+        }
+        let (files, image) = choose(name, path, wanted, platform, limits, &plain)?;
+        Ok(Self { files, image })
+    }
+
+    /// Writes it as `docker save` would, under another name. Layers stay packed as they are.
+    ///
+    /// # Errors
+    /// It can't be read; `out` can't be written.
+    pub fn write(&self, name: &str, out: &mut dyn io::Write) -> Result<(), EngineError> {
+        let failed = |e: io::Error| record::failed("the image can't be sent", &e);
+        let digest = stream::digest_of(&self.image.config);
+        let config = format!("{}.json", digest.trim_start_matches("sha256:"));
+        save::file(out, &config, &self.image.config).map_err(failed)?;
+        let mut written = BTreeMap::new();
+        for layer in &self.image.layers {
+            let number = written.len();
+            if written.contains_key(layer) {
+                continue;
+            }
+            let (mut content, length) = self.files.open(layer)?.ok_or_else(|| broken(format!("there is no {layer} in it")))?;
+            let place = format!("{number}/layer.tar");
+            out.write_all(save::header(&place, length).as_bytes()).map_err(failed)?;
+            let copied = io::copy(&mut content, out).map_err(failed)?;
+            if copied != length {
+                return Err(broken(format!("{layer} ends before its end")));
+            }
+            save::padding(out, length).map_err(failed)?;
+            written.insert(layer.clone(), place);
+        }
+        let layers: Vec<&String> = self.image.layers.iter().filter_map(|l| written.get(l)).collect();
+        let manifest = serde_json::json!([{ "Config": config, "RepoTags": [name], "Layers": layers }]);
+        save::file(out, "manifest.json", manifest.to_string().as_bytes()).map_err(failed)?;
+        out.write_all(&[0; 1024]).and_then(|()| out.flush()).map_err(failed)
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 
 mod archive;
 mod config;
+pub mod elsewhere;
 mod import;
 mod keep;
 mod layer;

@@ -193,7 +193,7 @@ fn path(digest: &str) -> String {
 }
 
 /// The header of a file in the archive. Nothing in it depends on the time: the same images make the same archive.
-fn header(name: &str, size: u64) -> Header {
+pub fn header(name: &str, size: u64) -> Header {
     let mut header = Header::new_gnu();
     if let Some(field) = header.as_old_mut().name.get_mut(..name.len()) {
         field.copy_from_slice(name.as_bytes());
@@ -208,13 +208,13 @@ fn header(name: &str, size: u64) -> Header {
     header
 }
 
-fn file(out: &mut dyn Write, name: &str, content: &[u8]) -> io::Result<()> {
+pub fn file(out: &mut dyn Write, name: &str, content: &[u8]) -> io::Result<()> {
     out.write_all(header(name, content.len() as u64).as_bytes())?;
     out.write_all(content)?;
     padding(out, content.len() as u64)
 }
 
-fn padding(out: &mut dyn Write, size: u64) -> io::Result<()> {
+pub fn padding(out: &mut dyn Write, size: u64) -> io::Result<()> {
     let missing = usize::try_from(size.wrapping_neg() % 512).unwrap_or(0);
     out.write_all([0; 512].get(..missing).unwrap_or_default())
 }

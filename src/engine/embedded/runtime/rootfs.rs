@@ -60,18 +60,23 @@ pub fn attach(tree: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
 /// # Errors
 /// It can't be written.
 pub fn base_layer(uppers: &Path) -> Result<PathBuf, EngineError> {
+    use std::os::unix::fs::PermissionsExt as _;
     let layer = uppers.join("@base");
-    if layer.join("etc/resolv.conf").exists() {
+    let last = layer.join("etc");
+    if std::fs::metadata(&last).is_ok_and(|m| m.permissions().mode() & 0o777 == 0o755) {
         return Ok(layer);
     }
+    // Whoever the container's user is, he may look into them, where the image has none: whatever the umask is here.
+    let open = |path: &Path, mode: u32| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     let make = || -> std::io::Result<()> {
-        for folder in ["dev", "etc", "proc", "sys"] {
+        for folder in ["dev", "proc", "sys", "etc"] {
             std::fs::create_dir_all(layer.join(folder))?;
         }
         for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf"] {
             std::fs::File::create(layer.join(file))?;
+            open(&layer.join(file), 0o644)?;
         }
-        Ok(())
+        [layer.clone(), layer.join("dev"), layer.join("proc"), layer.join("sys"), last].iter().try_for_each(|folder| open(folder, 0o755))
     };
     make().told(|| format!("{} can't be made", layer.display()))?;
     Ok(layer)

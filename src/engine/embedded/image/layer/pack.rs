@@ -9,7 +9,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
-/// Writes the archive of a folder. With `layer` what overlayfs marks as removed is marked as in the OCI image specification.
+/// Writes the archive of a folder. With `layer` what overlayfs marks as removed is marked as in the OCI image specification;
+/// without, the folder may be a root file system that lives: what is mounted in it is left out, and what goes meanwhile.
 /// Sockets are left out.
 ///
 /// # Errors
@@ -17,11 +18,16 @@ use tar::{Builder, EntryType, Header};
 pub fn pack(folder: &Path, layer: bool, out: &mut impl Write) -> io::Result<()> {
     let mut packer = Packer { builder: Builder::new(out), links: BTreeMap::new(), layer };
     let mut open = vec![PathBuf::new()];
+    let mut home = None;
     while let Some(path) = open.pop() {
         let at = folder.join(&path);
-        let about = fs::statat(CWD, &at, AtFlags::SYMLINK_NOFOLLOW)?;
+        let about = match fs::statat(CWD, &at, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) if !layer && !path.as_os_str().is_empty() => continue,
+            about => about?,
+        };
+        let device = *home.get_or_insert(about.st_dev);
         packer.entry(&path, &at, &about)?;
-        if FileType::from_raw_mode(about.st_mode) == FileType::Directory {
+        if FileType::from_raw_mode(about.st_mode) == FileType::Directory && (layer || about.st_dev == device) {
             let mut below = std::fs::read_dir(&at)?.map(|e| e.map(|e| path.join(e.file_name()))).collect::<io::Result<Vec<_>>>()?;
             below.sort();
             open.extend(below.into_iter().rev());
