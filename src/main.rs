@@ -9,6 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+/// How long a thread that has nothing to do waits for more.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 fn main() -> ExitCode {
     // Before anything starts a thread: a part of the embedded engine lives in this program too.
     #[cfg(all(feature = "embedded", target_os = "linux"))]
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
     let exit = match cli::start(session) {
         Started::Done(exit) => exit,
         Started::Running(command) => {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => {
                     let _ = Output::blocking(std::io::stderr(), false).write_now(format!("error: can't start: {error}\n").as_bytes());
@@ -49,6 +52,27 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit.code())
+}
+
+/// The runtime, with a thread of its own for what waits for disks: it takes it for granted that there can be one. That
+/// one stays, so that what others were to do waits for it when there can be no more.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let first = std::thread::Builder::new().spawn(|| {}).map_err(|e| {
+        let what = "no thread can be had, the limit of processes is reached (`pids.max` of a control group, `ulimit -u`)";
+        std::io::Error::new(e.kind(), format!("{what}: {e}"))
+    })?;
+    let _ = first.join();
+    // It counts until the kernel has buried it; the folder of threads has two links, and one for each.
+    for _ in 0..10_000 {
+        use std::os::unix::fs::MetadataExt as _;
+        if std::fs::metadata("/proc/self/task").is_ok_and(|threads| threads.nlink() <= 3) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(KEPT).build()?;
+    drop(runtime.spawn_blocking(|| ()));
+    Ok(runtime)
 }
 
 /// The real session.

@@ -1,6 +1,8 @@
 //! The embedded engine, part by part, with real kernels, files and processes.
 #![cfg(all(feature = "embedded", target_os = "linux"))]
 
+#[path = "embedded/faults.rs"]
+mod faults;
 #[path = "embedded/images.rs"]
 mod images;
 #[path = "embedded/kills.rs"]
@@ -13,6 +15,8 @@ mod net;
 mod oci;
 #[path = "embedded/runtime.rs"]
 mod runtime;
+#[path = "embedded/stage.rs"]
+mod stage;
 #[path = "embedded/supervisor.rs"]
 mod supervisor;
 mod support;

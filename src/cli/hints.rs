@@ -63,6 +63,7 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
                 (None, None) => "is an engine running? `systemctl start docker` starts Docker; DOCKER_HOST says where else to look".to_owned(),
             }
         }
+        "engine-unreachable" if has(&["supervisor of the project"]) => "the containers go on; give the same command once more".to_owned(),
         "engine-unreachable" => "is the engine running? `systemctl start docker` starts Docker; DOCKER_HOST says where else to look".to_owned(),
         "denied" if has(&["docker.sock"]) => {
             "`sudo usermod -aG docker $USER` and a new login let your user use Docker's socket (the group is as powerful as root)".to_owned()
@@ -118,6 +119,10 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
         "not-found" if about_image => {
             "is the name spelled right, and does the tag exist? A private image needs `docker login` first; an image that is built needs `build:`"
                 .to_owned()
+        }
+        // An error of this machine's, not one that an engine told of.
+        "no-space" if has(&["(os error"]) => {
+            "`consort system df` shows what takes room, `consort system prune` and `consort image prune` free some".to_owned()
         }
         "no-space" => "`docker system df` shows what takes room there, `docker image prune` and `docker builder prune` free some".to_owned(),
         "timed-out" if about_image => "the registry doesn't answer: is the network up, is a proxy needed?".to_owned(),

@@ -157,6 +157,9 @@ impl<'a> Down<'a> {
             }
             let uses =
                 |c: &Container| c.networks.iter().any(|a| a.network == network.name && (a.network_id.is_empty() || a.network_id == network.id));
+            // One that was on a network of that name before this one can be in its way, too.
+            let known = |id: &str| observed.networks.iter().any(|n| n.id == id);
+            let names = |c: &Container| c.networks.iter().any(|a| a.network == network.name && (a.network_id == network.id || !known(&a.network_id)));
             let users: Vec<&str> = self.staying(|c| c.is_alive() && uses(c)).into_iter().map(|c| c.name.as_str()).collect();
             if !users.is_empty() {
                 if named.is_none() {
@@ -166,7 +169,7 @@ impl<'a> Down<'a> {
                 continue;
             }
             let op = Op::RemoveNetwork { name: network.name.clone(), id: Some(network.id.clone()).filter(|id| !id.is_empty()) };
-            let (after, _) = self.removals_of(self.view().containers().filter(|c| c.networks.is_empty() || uses(c)));
+            let (after, _) = self.removals_of(self.view().containers().filter(|c| c.networks.is_empty() || names(c)));
             let id = push(&mut self.plan, op, after, "down");
             self.tear_down(id);
         }

@@ -28,6 +28,7 @@ pub mod image;
 mod inspect;
 mod link;
 mod logs;
+mod needs;
 pub mod net;
 mod observe;
 mod ops;
@@ -78,6 +79,7 @@ impl Embedded {
             return Err(EngineError::new(ErrorKind::Denied, "the embedded engine must be run as root")
                 .because("namespaces, mounts and networks need it; try sudo"));
         }
+        needs::check()?;
         let places = Places::of(environment);
         let store = Store::open(&places)?;
         let links = Links::new(&places, program);

@@ -7,8 +7,8 @@ use super::{net, volume};
 use crate::engine::status::{self, Run};
 use crate::units::Timestamp;
 use crate::world::{
-    Attachment, ConfigHash, Container, EngineError, Image, NetworkMode, NetworkState, ObserveQuery, Observed, PublishedPort, State, VolumeState,
-    label,
+    Attachment, ConfigHash, Container, EngineError, ErrorKind, Image, NetworkMode, NetworkState, ObserveQuery, Observed, PublishedPort, State,
+    VolumeState, label,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,28 +35,38 @@ impl Seen {
     pub fn read(places: &Places, id: &str) -> Result<Option<Self>, EngineError> {
         let folder = places.container(id);
         let Some(record) = record::read(&folder.join("container.json"))? else { return Ok(None) };
-        let state = record::read(&folder.join("state.json"))?.unwrap_or_default();
+        let state = state(&folder)?;
         Ok(Some(Self { record, state }))
     }
 
     /// State, in which nothing is alive that ran before the machine was started.
     pub fn standing(&self, boot: &str) -> State {
         match self.state.state.unwrap_or(State::Created) {
-            State::Running | State::Paused | State::Restarting | State::Removing if self.state.boot != boot => State::Exited,
+            State::Running | State::Paused | State::Restarting | State::Removing | State::Dead if self.state.boot != boot => State::Exited,
             state => state,
         }
     }
 
     /// Whether a supervisor should be looking after it.
     pub fn needs_supervisor(&self, boot: &str) -> bool {
-        matches!(self.standing(boot), State::Running | State::Paused | State::Restarting)
+        matches!(self.standing(boot), State::Running | State::Paused | State::Restarting | State::Dead)
+    }
+}
+
+/// How the container in a folder is. One whose file can't be understood is dead until a supervisor has looked after it.
+fn state(folder: &std::path::Path) -> Result<ContainerState, EngineError> {
+    match record::read(&folder.join("state.json")) {
+        Err(error) if error.kind == ErrorKind::Protocol => {
+            Ok(ContainerState { state: Some(State::Dead), boot: boot(), error: error.to_string(), ..ContainerState::default() })
+        }
+        read => Ok(read?.unwrap_or_default()),
     }
 }
 
 /// The containers of a project; of all projects; with `strangers` those of none, too.
 ///
 /// # Errors
-/// Files that can't be understood.
+/// The record of a container of the project can't be understood. Those of others are no concern of this one.
 pub fn containers(places: &Places, project: Option<&str>, strangers: bool) -> Result<Vec<Seen>, EngineError> {
     let mut all = Vec::new();
     let of_project = project.map(|p| format!("\"project\":\"{p}\""));
@@ -69,16 +79,18 @@ pub fn containers(places: &Places, project: Option<&str>, strangers: bool) -> Re
         let file = entry.path().join("container.json");
         // It may be about to come, or have just gone.
         let Ok(text) = fs::read_to_string(&file) else { continue };
-        // Records of others need not be taken apart.
-        if !strangers && of_project.as_ref().is_some_and(|p| !text.contains(p.as_str())) {
+        // Records of others need not be taken apart. One that is whole ends so.
+        if !strangers && of_project.as_ref().is_some_and(|p| !text.contains(p.as_str())) && text.ends_with('}') {
             continue;
         }
-        let record: ContainerRecord = serde_json::from_str(&text).map_err(|e| {
-            EngineError::new(crate::world::ErrorKind::Protocol, format!("{} can't be understood", file.display())).because(e.to_string())
-        })?;
+        let record: ContainerRecord = match serde_json::from_str(&text) {
+            Ok(record) => record,
+            Err(error) if project.is_some_and(|p| places.members(p).join(entry.file_name()).exists()) => return Err(record::broken(&file, &error)),
+            Err(_) => continue,
+        };
         let wanted = strangers || project.map_or(!record.project.is_empty(), |p| record.project == p);
         if wanted {
-            let state = record::read(&entry.path().join("state.json"))?.unwrap_or_default();
+            let state = state(&entry.path())?;
             all.push(Seen { record, state });
         }
     }
@@ -108,7 +120,7 @@ pub fn observe(places: &Places, store: &Store, wanted: &ObserveQuery, seen: Vec<
         (None, own) => own.is_some(),
         _ => false,
     };
-    let networks = net::list(places)?
+    let networks = net::list_some(places, &|name| wanted.networks.iter().any(|n| n == name))?
         .into_iter()
         .filter(|n| ours(&n.spec.labels) || wanted.networks.contains(&n.spec.name))
         .map(|n| NetworkState {
@@ -118,7 +130,7 @@ pub fn observe(places: &Places, store: &Store, wanted: &ObserveQuery, seen: Vec<
             labels: n.spec.labels,
         })
         .collect();
-    let volumes = volume::list(places)?
+    let volumes = volume::list_some(places, &|name| wanted.volumes.iter().any(|v| v == name))?
         .into_iter()
         .filter(|v| ours(&v.spec.labels) || wanted.volumes.contains(&v.spec.name))
         .map(|v| VolumeState { name: v.spec.name, driver: v.spec.driver, labels: v.spec.labels })
@@ -152,7 +164,7 @@ struct Networks<'a> {
 impl Networks<'_> {
     fn id(&mut self, name: &str) -> String {
         // One that can't be read has no id here; whoever needs the network hears why.
-        let read = self.read.get_or_insert_with(|| net::list(self.places).unwrap_or_default());
+        let read = self.read.get_or_insert_with(|| net::list_some(self.places, &|_| false).unwrap_or_default());
         read.iter().find(|n| n.spec.name == name).map(|n| n.id.clone()).unwrap_or_default()
     }
 }

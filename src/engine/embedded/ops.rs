@@ -105,7 +105,8 @@ fn create_network(places: &super::Places, spec: &NetworkSpec) -> Result<Applied,
     match net::create(places, spec) {
         Ok(record) => Ok(Applied { id: Some(record.id), ..changed(true) }),
         Err(error) if error.kind == ErrorKind::Conflict => {
-            let same = net::list(places)?.into_iter().find(|n| n.spec.name == spec.name && n.spec.labels == spec.labels);
+            let same =
+                net::list_some(places, &|name| name == spec.name)?.into_iter().find(|n| n.spec.name == spec.name && n.spec.labels == spec.labels);
             same.map(|n| Applied { id: Some(n.id), ..changed(false) }).ok_or(error)
         }
         Err(error) => Err(error),

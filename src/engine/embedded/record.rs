@@ -148,9 +148,13 @@ pub fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, EngineError> 
         Err(error) if error.kind() == std::io::ErrorKind::NotFound || error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(failed(&format!("{} can't be read", file.display()), &error)),
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|e| EngineError::new(ErrorKind::Protocol, format!("{} can't be understood", file.display())).because(e.to_string()))
+    serde_json::from_slice(&text).map(Some).map_err(|e| broken(file, &e))
+}
+
+/// A record that can't be understood. All of them are written whole or not at all, so it was not us, or the disk.
+pub fn broken(file: &Path, error: &serde_json::Error) -> EngineError {
+    let because = format!("{error}; restore it, or remove this one file: the next command goes on without it");
+    EngineError::new(ErrorKind::Protocol, format!("{} can't be understood", file.display())).because(because)
 }
 
 /// Writes a record, whole or not at all. Its folder must be there.

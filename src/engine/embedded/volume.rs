@@ -45,13 +45,21 @@ pub fn create(places: &Places, spec: &VolumeSpec, anonymous: bool) -> Result<Vol
         Ok(text)
     };
     let cant = |error: &std::io::Error| failed(&format!("volume {name} can't be made"), error);
-    make().map_err(|e| cant(&e))?;
+    let text = make().map_err(|e| cant(&e))?;
     match fs::rename(&beside, &place) {
         Ok(()) => Ok(record),
         Err(error) => {
             let _ = fs::remove_dir_all(&beside);
             // Somebody was quicker.
-            find(places, name)?.ok_or_else(|| cant(&error))
+            if let Some(found) = find(places, name)? {
+                return Ok(found);
+            }
+            // Somebody has removed the record alone: what is in it is kept.
+            if !place.join("_data").is_dir() {
+                return Err(cant(&error));
+            }
+            replace(&place.join("volume.json"), &text).map_err(|e| cant(&e))?;
+            Ok(record)
         }
     }
 }
@@ -167,10 +175,20 @@ fn container_records(places: &Places) -> Vec<PathBuf> {
 /// # Errors
 /// A record that can't be read.
 pub fn list(places: &Places) -> Result<Vec<VolumeRecord>, EngineError> {
+    list_some(places, &|_| true)
+}
+
+/// As [`list`], without those whose record can't be understood and that `needed` says no to by name.
+///
+/// # Errors
+/// A record that is needed can't be read.
+pub fn list_some(places: &Places, needed: &dyn Fn(&str) -> bool) -> Result<Vec<VolumeRecord>, EngineError> {
     let mut all = Vec::new();
     for entry in fs::read_dir(places.volumes()).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(is_name) {
-            all.extend(record::read::<VolumeRecord>(&entry.path().join("volume.json"))?);
+        let Some(name) = entry.file_name().to_str().filter(|n| is_name(n)).map(str::to_owned) else { continue };
+        match record::read::<VolumeRecord>(&entry.path().join("volume.json")) {
+            Err(error) if error.kind == ErrorKind::Protocol && !needed(&name) => {}
+            read => all.extend(read?),
         }
     }
     all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));

@@ -244,7 +244,7 @@ impl<'a> Planner<'a> {
             let ids = self.view.networks.get(network.name.as_str()).map_or(&[][..], Vec::as_slice);
             let attached = |a: &&crate::world::Attachment| {
                 let same_id = !a.network_id.is_empty() && (ids.iter().any(|n| n.id == a.network_id) || a.network_id == network.name);
-                same_id || a.network == network.name && (a.network_id.is_empty() || ids.iter().all(|n| n.id.is_empty()))
+                same_id || a.network == network.name && (a.network_id.is_empty() || !ids.is_empty() && ids.iter().all(|n| n.id.is_empty()))
             };
             !container.networks.iter().any(|a| attached(&a))
         })?;

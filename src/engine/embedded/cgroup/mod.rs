@@ -67,7 +67,8 @@ impl Cgroup {
         }
         let layout = layout();
         if layout.v1.is_empty() && layout.unified.is_none() {
-            return Err(EngineError::new(ErrorKind::Unsupported, "no control groups are mounted on this machine (/sys/fs/cgroup)"));
+            return Err(EngineError::new(ErrorKind::Unsupported, "no control groups are mounted on this machine (/sys/fs/cgroup)")
+                .because("containers need them for limits and to be found again; `mount -t cgroup2 none /sys/fs/cgroup` mounts them"));
         }
         let rules = device::rules(resources, privileged)?;
         let mut warnings = limit::check(resources)?;
@@ -269,7 +270,13 @@ fn until(file: &Path, line: &str) -> io::Result<()> {
 }
 
 fn refused(folder: &Path, error: &io::Error) -> EngineError {
-    failed(&format!("the control group {} can't be used", folder.display()), error)
+    let told = failed(&format!("the control group {} can't be used", folder.display()), error);
+    match error.kind() {
+        Io::ReadOnlyFilesystem => {
+            told.because("it is mounted read-only; `mount -o remount,rw` on its hierarchy, or a privileged container around us, helps")
+        }
+        _ => told,
+    }
 }
 
 /// Devices that a container may use: what [`Cgroup::make`] allows it.

@@ -46,7 +46,10 @@ fn failure(kind: ErrorKind, what: impl Into<String>) -> EngineError {
 /// The error of something that the kernel refused.
 fn refused(what: &str, refusal: &Refusal) -> EngineError {
     let mut error = record::failed(what, &refusal.error);
-    error.source = error.source.map(|source| format!("{source} (step {})", refusal.index));
+    error.source = error.source.map(|source| match error.kind {
+        ErrorKind::Denied => format!("{source}: it needs CAP_NET_ADMIN"),
+        _ => format!("{source} (step {})", refusal.index),
+    });
     error
 }
 
@@ -72,6 +75,14 @@ pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, Eng
 /// A record that can't be read.
 pub fn list(places: &Places) -> Result<Vec<NetworkRecord>, EngineError> {
     network::list(places)
+}
+
+/// As [`list`], without those whose record can't be understood and that `needed` says no to by name.
+///
+/// # Errors
+/// A record that is needed can't be understood.
+pub fn list_some(places: &Places, needed: &dyn Fn(&str) -> bool) -> Result<Vec<NetworkRecord>, EngineError> {
+    network::list_some(places, needed)
 }
 
 /// Removes what a crash left on the host: bridges and rules of networks that have no record any more, leases and ports of
@@ -349,7 +360,11 @@ impl Work {
             }
         }
         if !raised.has_rules && !record.spec.internal {
-            notes.push(format!("this kernel has no nf_tables: containers of network {} reach nothing outside", record.spec.name));
+            let apart = if network::forwards() { "; nothing keeps networks apart, as this machine forwards packets" } else { "" };
+            notes.push(format!(
+                "this kernel has no nf_tables (CONFIG_NF_TABLES): containers of network {} reach nothing outside, published ports are proxied{apart}",
+                record.spec.name
+            ));
         }
         let options = Options::read(&record.spec)?;
         if !self.leases.contains_key(&id) {

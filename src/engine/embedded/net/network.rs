@@ -163,7 +163,7 @@ pub fn create(places: &Places, spec: &NetworkSpec) -> Result<NetworkRecord, Engi
 /// Subnets for a network: those that it names, else free ones.
 fn choose(places: &Places, spec: &NetworkSpec, id: &str, netlink: &Netlink) -> Result<Vec<Subnet>, EngineError> {
     let wrong = |what: String| failure(ErrorKind::Refused, format!("network {}: {what}", spec.name));
-    let others: Vec<(String, Cidr)> = list(places)?
+    let others: Vec<(String, Cidr)> = list_some(places, &|_| false)?
         .into_iter()
         .flat_map(|n| n.subnets.into_iter().map(move |s| (n.spec.name.clone(), Cidr::around(s.address, s.prefix))))
         .collect();
@@ -286,10 +286,6 @@ pub fn raise(places: &Places, network: &NetworkRecord, netlink: &Netlink) -> Res
         None => {
             let options = Options::read(&network.spec)?;
             link::make_bridge(netlink, &network.bridge, options.mtu.or_else(|| narrow(netlink))).map_err(wrong)?;
-            // 127.0.0.1:PORT of the host is led to a container; the table keeps containers from using that way back.
-            if ipv4 {
-                let _ = set(4, &network.bridge, "route_localnet", "1");
-            }
             // Nothing on the host shall believe the router advertisements of a container.
             let _ = if ipv6 { set(6, &network.bridge, "accept_ra", "0") } else { set(6, &network.bridge, "disable_ipv6", "1") };
             let addresses: Vec<_> = network.subnets.iter().map(|s| (s.gateway, s.prefix)).collect();
@@ -305,6 +301,10 @@ pub fn raise(places: &Places, network: &NetworkRecord, netlink: &Netlink) -> Res
         if rules::ensure(&netfilter, &table).is_ok() {
             rules::add_network(&netfilter, &table, &behaviour(network)?).map_err(|r| refused("rules can't be made", &r))?;
             raised.has_rules = true;
+            // 127.0.0.1:PORT of the host is led to a container; the table keeps containers from using that way back.
+            if ipv4 {
+                let _ = set(4, &network.bridge, "route_localnet", "1");
+            }
             let outlook = firewall::look(&netfilter, &table);
             if !network.spec.internal || std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok() {
                 firewall::open(&netfilter, &outlook, &network.bridge).map_err(|r| refused("the firewall takes no rule", &r))?;
@@ -312,10 +312,17 @@ pub fn raise(places: &Places, network: &NetworkRecord, netlink: &Netlink) -> Res
             raised.hostile = outlook.hostile;
         }
     }
-    if !network.spec.internal {
+    // Without rules packets would be forwarded from one network to the other, and to the outside with addresses that
+    // nobody there knows.
+    if !network.spec.internal && raised.has_rules {
         firewall::forwarding(ipv4, ipv6).map_err(|e| record::failed("the host can't be made to forward packets", &e))?;
     }
     Ok(raised)
+}
+
+/// Whether this machine forwards packets.
+pub fn forwards() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|v| v.trim() != "0")
 }
 
 /// The largest packet of the link with the default route, if that is less than usual: what is larger would have to be cut,
@@ -374,7 +381,8 @@ pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, Eng
         return Err(failure(ErrorKind::Conflict, format!("network {name} is in use: container {container} is connected to it")));
     }
     let netlink = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
-    if list(places)?.iter().all(|n| n.bridge.is_empty() || n.id == network.id) {
+    // One whose record can't be understood may need it.
+    if list(places).is_ok_and(|all| all.iter().all(|n| n.bridge.is_empty() || n.id == network.id)) {
         forget_table(places);
     }
     lower(places, &network, &netlink)?;
@@ -419,12 +427,23 @@ fn connected(places: &Places, network: &NetworkRecord) -> Result<Option<String>,
 /// # Errors
 /// As there.
 pub fn list(places: &Places) -> Result<Vec<NetworkRecord>, EngineError> {
+    list_some(places, &|_| true)
+}
+
+/// See [`super::list_some`].
+///
+/// # Errors
+/// As there.
+pub fn list_some(places: &Places, needed: &dyn Fn(&str) -> bool) -> Result<Vec<NetworkRecord>, EngineError> {
     let mut files: Vec<_> = std::fs::read_dir(places.networks()).into_iter().flatten().flatten().map(|e| e.path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "json"));
     files.sort();
     let mut networks = Vec::new();
     for file in files {
-        networks.extend(record::read::<NetworkRecord>(&file)?);
+        match record::read::<NetworkRecord>(&file) {
+            Err(error) if error.kind == ErrorKind::Protocol && !file.file_stem().and_then(|n| n.to_str()).is_some_and(needed) => {}
+            read => networks.extend(read?),
+        }
     }
     Ok(networks)
 }
@@ -444,7 +463,7 @@ pub fn find(places: &Places, reference: &str) -> Result<NetworkRecord, EngineErr
     if reference == "bridge" {
         return create(places, &NetworkSpec { name: "bridge".to_owned(), ..NetworkSpec::default() });
     }
-    list(places)?.into_iter().find(|n| n.id == reference).ok_or_else(absent)
+    list_some(places, &|_| false)?.into_iter().find(|n| n.id == reference).ok_or_else(absent)
 }
 
 fn random_id() -> Result<String, EngineError> {

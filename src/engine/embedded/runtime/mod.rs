@@ -99,9 +99,13 @@ impl Prepared {
         Starting { pid: self.pid, pidfd: self.pidfd, status: self.status }
     }
 
-    /// Ends it: its network can't be furnished. Returns when it has gone; nobody need wait for it any more.
-    pub fn abandon(self) {
+    /// Ends it: its network can't be furnished. Returns when it has gone; nobody need wait for it any more. What it had to
+    /// say itself, if it had failed before: that is why its network couldn't be furnished, then.
+    pub fn abandon(self) -> Option<EngineError> {
         end(&self.pidfd);
+        let Self { pid, pidfd, status, go } = self;
+        drop(go);
+        Starting { pid, pidfd, status }.outcome().err()
     }
 }
 
@@ -371,12 +375,16 @@ fn copy(
     }
 }
 
+/// Why no process can be had.
+pub const FULL: &str =
+    "the limit of processes is reached (`pids.max` of a control group, /proc/sys/kernel/pid_max or threads-max): end some, or raise it";
+
 fn clone_failed(error: &std::io::Error) -> EngineError {
     let what = match error.raw_os_error() {
-        Some(libc::EAGAIN) => "no process can be started: the limit of processes is reached",
+        Some(libc::EAGAIN) => return super::record::failed(&format!("no process can be started: {FULL}"), error),
         Some(libc::ENOSPC) => "no namespaces can be had: the limit in /proc/sys/user is reached",
         Some(libc::EPERM) => "no namespaces can be had: that needs root",
-        Some(libc::EINVAL | libc::ENOSYS) => "no namespaces can be had: the kernel doesn't have them all",
+        Some(libc::EINVAL) => "no namespaces can be had: the kernel doesn't have them all",
         Some(libc::EDEADLK) => "this process has several threads and can't be copied",
         _ => "no process can be started",
     };

@@ -10,7 +10,7 @@ use super::container::{Container, Process, Run};
 use super::exit::End;
 use super::turn::{Source, Supervisor};
 use crate::policy::{RestartAction, RestartFact};
-use crate::world::{EngineError, State, Stream};
+use crate::world::{EngineError, ErrorKind, State, Stream};
 use rustix::event::epoll::EventFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -76,9 +76,13 @@ impl Supervisor {
         let mut ids: Vec<String> =
             std::fs::read_dir(&members).into_iter().flatten().flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
         ids.sort();
+        let is_new = ids.is_empty();
         for id in ids {
             let folder = self.places.container(&id);
-            let Some(record) = record::read::<ContainerRecord>(&folder.join("container.json"))? else {
+            let read = record::read::<ContainerRecord>(&folder.join("container.json"));
+            // Commands for the project say which file can't be understood; the other containers go on.
+            let Ok(read) = read else { continue };
+            let Some(record) = read else {
                 // A creation or a removal that was cut short.
                 let cgroup = Cgroup::of(&self.project, &id, "");
                 cgroup.end(LAST_BREATH);
@@ -86,11 +90,22 @@ impl Supervisor {
                 self.sweep(&id);
                 continue;
             };
-            if self.claim_name(&record.name, &id).is_err() {
-                self.sweep(&id);
-                continue;
+            match self.claim_name(&record.name, &id) {
+                Err(error) if error.kind == ErrorKind::Conflict => {
+                    self.sweep(&id);
+                    continue;
+                }
+                // Who has it can't be found out now.
+                _ => {}
             }
-            let state = record::read::<ContainerState>(&folder.join("state.json"))?.unwrap_or_default();
+            let state = match record::read::<ContainerState>(&folder.join("state.json")) {
+                Ok(state) => state.unwrap_or_default(),
+                // Nobody knows its process any more: whatever runs of it is ended below.
+                Err(error) => {
+                    let boot = self.boot.clone();
+                    ContainerState { state: Some(State::Dead), boot, error: error.to_string(), ..ContainerState::default() }
+                }
+            };
             self.containers.insert(id.clone(), Container::new(record, state));
         }
         // In the order in which they were made: what others depend on was made before them.
@@ -100,7 +115,7 @@ impl Supervisor {
             self.adopt_one(id);
         }
         // What nobody holds any more of networks; a new project has left nothing.
-        if !ids.is_empty() {
+        if !is_new {
             let _ = super::super::net::sweep(&self.places);
         }
         Ok(())
@@ -127,7 +142,7 @@ impl Supervisor {
                 self.detach(id);
             }
         }
-        if matches!(was, State::Running | State::Paused | State::Restarting) {
+        if matches!(was, State::Running | State::Paused | State::Restarting | State::Dead) {
             self.found_down(id, was);
         }
     }
@@ -245,8 +260,10 @@ impl Supervisor {
         state.ports.clear();
         if was != State::Restarting {
             (state.exit_code, state.finished) = (Some(code), Some(now));
-            state.error =
-                if rebooted { "the machine was booted anew" } else { "it ended while no supervisor looked; its exit code is unknown" }.into();
+            if was != State::Dead {
+                state.error =
+                    if rebooted { "the machine was booted anew" } else { "it ended while no supervisor looked; its exit code is unknown" }.into();
+            }
         }
         let action = container.restart.on(RestartFact::Found { stopped, code }, passed);
         // Found out anew if it can't be written.

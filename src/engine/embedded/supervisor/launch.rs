@@ -2,6 +2,7 @@
 
 use super::super::Places;
 use super::super::part::PART;
+use super::super::runtime::FULL;
 use super::super::sys::mount::{Change, change};
 use super::wire::{Lines, Readiness};
 use crate::world::{EngineError, ErrorKind};
@@ -85,6 +86,14 @@ pub fn unit(program: &Path, places: &Places) -> String {
     )
 }
 
+/// Why there is no new process.
+fn process_refused(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => format!("{FULL}: {error}"),
+        _ => error.to_string(),
+    }
+}
+
 /// Starts the supervisor of a project and returns when it listens. Whoever calls this for the same project at the same
 /// time gets the same supervisor. Its folder must be there. Blocks for some milliseconds.
 ///
@@ -113,7 +122,8 @@ pub fn launch(places: &Places, project: &str, program: &Path) -> Result<(), Engi
         .stdout(Stdio::piped())
         .stderr(stderr)
         .spawn()
-        .map_err(|e| failed(e.to_string()))?;
+        // Nobody has gone away: it can't come.
+        .map_err(|e| EngineError { kind: ErrorKind::Refused, ..failed(process_refused(&e)) })?;
     let mut lines = Lines::default();
     if let Some(mut output) = child.stdout.take() {
         let mut text = Vec::new();

@@ -217,8 +217,7 @@ impl Supervisor {
             Ok((networks, ports)) => Ok(Equipped { prepared, networks, ports, captures, log }),
             Err(error) => {
                 self.detach(id);
-                prepared.abandon();
-                Err(error)
+                Err(prepared.abandon().unwrap_or(error))
             }
         }
     }

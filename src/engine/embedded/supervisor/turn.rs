@@ -106,6 +106,8 @@ pub struct Supervisor {
     connected: u64,
     /// Commands have been, and none is left.
     sated: bool,
+    /// Containers whose state couldn't be written down: a full disk.
+    unsaved: BTreeSet<String>,
     /// A command of another version wants this program to go on instead.
     successor: Option<PathBuf>,
 }
@@ -152,6 +154,7 @@ impl Supervisor {
             connections: BTreeMap::new(),
             connected: 0,
             sated: false,
+            unsaved: BTreeSet::new(),
             successor: None,
             places,
             project,
@@ -253,6 +256,18 @@ impl Supervisor {
             let Ok(token) = self.poll.add(&socket, EventFlags::IN, Source::Connection(number)) else { continue };
             self.connections.insert(number, Connection::new(socket, token));
             self.send(number, &wire::line(&Hello::new()));
+        }
+        self.save_all();
+    }
+
+    /// Writes down what couldn't be: somebody looks now, and may have made room. What he may have read before is told.
+    fn save_all(&mut self) {
+        for id in std::mem::take(&mut self.unsaved) {
+            if self.save(&id).is_ok()
+                && let Some(health) = self.containers.get(&id).and_then(|c| c.state.health)
+            {
+                self.tell(&id, EventKind::Health(health));
+            }
         }
     }
 
@@ -373,7 +388,13 @@ impl Supervisor {
     /// It can't be written.
     pub fn save(&mut self, id: &str) -> Result<(), EngineError> {
         let Some(container) = self.containers.get(id) else { return Ok(()) };
-        record::write(&self.places.container(id).join("state.json"), &container.state)
+        let written = record::write(&self.places.container(id).join("state.json"), &container.state);
+        if written.is_ok() {
+            self.unsaved.remove(id);
+        } else {
+            self.unsaved.insert(id.to_owned());
+        }
+        written
     }
 
     /// Writes down what a container is.
