@@ -161,7 +161,11 @@ impl FromStr for Bytes {
             "p" | "pb" | "pib" => 5,
             _ => return Err(error(&format!("`{suffix}` is no unit"))),
         };
-        let size = match number.parse::<f64>() {
+        // As in Go, one underscore may stand between two digits.
+        let is_digit = |at: usize| number.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+        let apart = |at: usize| at > 0 && is_digit(at - 1) && is_digit(at + 1);
+        let grouped = number.contains('_') && number.match_indices('_').all(|(at, _)| apart(at));
+        let size = match if grouped { number.replace('_', "").parse() } else { number.parse::<f64>() } {
             Ok(n) if n >= 0.0 => n * 1024_f64.powi(power),
             Ok(_) => return Err(error("it is negative")),
             Err(_) => return Err(error(&format!("`{number}` is no number"))),

@@ -368,10 +368,10 @@ pub(super) fn required(node: &Node, shape: &Shape, place: Span, at: &Trail<'_>, 
     match (shape, &node.value) {
         (Shape::Either(shapes), _) => shapes.iter().filter(|s| takes(s, node)).for_each(|s| required(node, s, place, at, diagnostics)),
         (Shape::Object(object), Value::Map(map)) => {
+            let missing: Vec<&str> = object.required.iter().copied().filter(|r| !map.contains(r)).collect();
             // An unknown key may well be the missing one, misspelt.
-            let odd = map.iter().any(|e| object.key(&e.key).is_none() && !e.key.starts_with("x-"));
-            let missing: Vec<&str> = object.required.iter().copied().filter(|r| !odd && !map.contains(r)).collect();
-            if !missing.is_empty() {
+            let odd = || map.iter().any(|e| object.key(&e.key).is_none() && !e.key.starts_with("x-"));
+            if !missing.is_empty() && !odd() {
                 let keys = if missing.len() == 1 { "key" } else { "keys" };
                 let message = format!("{} lacks the {keys} {}", at.name(), list_of_words(&missing, "and"));
                 let cure = |name: &&str| match object.key(name).map(|k| (k.shape, k.doc)) {

@@ -405,7 +405,7 @@ pub fn variables(node: &Node, found: &mut BTreeMap<String, Variable>) {
     match &node.value {
         Value::Seq(items) => items.iter().for_each(|item| variables(item, found)),
         Value::Map(map) => map.iter().for_each(|entry| variables(&entry.value, found)),
-        Value::String(text) => mentioned(text, 0, found),
+        Value::String(text) if text.contains('$') => mentioned(text, 0, found),
         _ => {}
     }
 }

@@ -7,9 +7,9 @@ use super::drives;
 use super::find::{self, File, absolute};
 use super::interpolate::{self, Variable};
 use super::keys::{Form, INCLUDE_ENTRY, Merge, ROOT, SERVICE, Shape};
-use super::merge::{Merger, bury, same, settle_tags, unify};
+use super::merge::{Merger, NOT_UNIFIED, bury, child, same, settle_tags, unify};
 use super::mistakes;
-use super::paths::{Paths, map_mut};
+use super::paths::{Paths, items_mut, map_mut};
 use super::read::{self, Strictness};
 use super::request::Request;
 use super::trace::{Environment, Hidden, Layer, Origin as LayerOrigin, Trace};
@@ -234,7 +234,11 @@ impl<'r> Loader<'r> {
         if let Some(base) = &level.base {
             Paths { base, environment: level.environment, diagnostics: &mut self.diagnostics }.document(&mut result);
         }
-        unify(&mut result, &Shape::Object(&ROOT), Merge::Deep);
+        let root = Shape::Object(&ROOT);
+        for section in result_sections(&mut result) {
+            let (shape, rule) = child(&root, &section.key, Merge::Deep);
+            unify(&mut section.value, shape, rule);
+        }
         result
     }
 
@@ -420,7 +424,7 @@ impl<'r> Loader<'r> {
         }
         let Some((main, main_span)) = files.first().and_then(|(f, span)| Some((f.path.clone()?, *span))) else {
             // An unknown key may well be the missing one, misspelt.
-            if item.as_map().is_some_and(|map| map.iter().all(|e| INCLUDE_ENTRY.key(&e.key).is_some())) {
+            if item.value == Value::Null || item.as_map().is_some_and(|map| map.iter().all(|e| INCLUDE_ENTRY.key(&e.key).is_some())) {
                 self.diagnostics.push(
                     Diagnostic::warning("missing-key", "this entry of `include` names no file, and includes nothing")
                         .at(item.span)
@@ -460,19 +464,27 @@ impl<'r> Loader<'r> {
             Some(directory) => absolute(&level.directory, Path::new(&find::expand_home(directory, level.environment))),
             None => main.parent().unwrap_or(Path::new("/")).to_path_buf(),
         };
-        let base = Some(if self.request.no_path_resolution { relative(&level.directory, &directory) } else { directory.clone() });
-        let environment = self.included_environment(&texts("env_file"), &directory, level, item.span);
+        let base = self.include_base(item, &directory);
+        let base = Some(if self.request.no_path_resolution { relative(&level.directory, &base) } else { base });
+        let (environment, own) = self.included_environment(&texts("env_file"), &directory, level, item.span);
         let number = self.trace.as_ref().map_or(0, |t| t.environments.len().saturating_sub(1));
         let mut result = self.set(&files, &Level { directory, base, environment: &environment, chain, number });
-        self.borrow(&mut result, &environment);
+        self.borrow(&mut result, &environment, &own);
         if let Value::Map(map) = &mut result.value {
             map.retain(|e| RESOURCES.contains(&e.key.as_str()));
         }
         Some(result)
     }
 
-    /// The environment of an included file: the one that is there, and what its own env files add.
-    fn included_environment(&mut self, env_files: &[(String, Span)], directory: &Path, level: &Level<'_>, of: Span) -> BTreeMap<String, String> {
+    /// The environment of an included file: the one that is there, and what its own env files add. The second is what
+    /// those say by themselves.
+    fn included_environment(
+        &mut self,
+        env_files: &[(String, Span)],
+        directory: &Path,
+        level: &Level<'_>,
+        of: Span,
+    ) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
         let default = directory.join(".env");
         let paths: Vec<(PathBuf, Option<Span>)> = if env_files.is_empty() {
             if default.is_file() { vec![(default, None)] } else { Vec::new() }
@@ -493,15 +505,31 @@ impl<'r> Loader<'r> {
             trace.environments.push(Environment { of: Some(of), outer: Some(level.number), settings });
         }
         let mut environment = level.environment.clone();
-        for (key, value) in found {
-            environment.entry(key).or_insert(value);
+        for (key, value) in &found {
+            environment.entry(key.clone()).or_insert_with(|| value.clone());
         }
-        environment
+        (environment, found)
+    }
+
+    /// What relative paths of an included file start with: its project directory; as in the reference the folder above,
+    /// if that is written as a relative path and is no folder.
+    fn include_base(&mut self, item: &Node, directory: &Path) -> PathBuf {
+        let written = item.get("project_directory").filter(|node| node.as_str().is_some_and(|d| !d.is_empty()));
+        let Some(written) = written.filter(|_| !directory.is_dir()) else { return directory.to_path_buf() };
+        let absolute = written.as_str().is_some_and(|d| Path::new(d).is_absolute());
+        let base = if absolute { directory } else { directory.parent().unwrap_or(directory) };
+        self.diagnostics.push(
+            Diagnostic::warning("no-such-folder", format!("the project directory {} is no folder", self.shown(directory)))
+                .at(written.span)
+                .label(format!("relative paths start from {}", base.display()))
+                .help("create it, or name the folder that the paths in the included file start from"),
+        );
+        base.to_path_buf()
     }
 
     /// Values that only the environment of an included file has: variables without value of its services get theirs
     /// here; those that its secrets and configs name are remembered.
-    fn borrow(&mut self, root: &mut Node, environment: &BTreeMap<String, String>) {
+    fn borrow(&mut self, root: &mut Node, environment: &BTreeMap<String, String>, own: &BTreeMap<String, String>) {
         let Value::Map(root) = &mut root.value else { return };
         for section in ["secrets", "configs"] {
             for entry in root.get(section).and_then(Node::as_map).into_iter().flatten() {
@@ -514,6 +542,17 @@ impl<'r> Loader<'r> {
         }
         for service in map_mut(root, "services").into_iter().flat_map(Mapping::iter_mut) {
             let Value::Map(service) = &mut service.value.value else { continue };
+            // Where nothing is interpolated a list is still one, and the reference looks no further than the env files.
+            if self.request.no_interpolate {
+                for item in items_mut(service, "environment") {
+                    if let Some(name) = item.as_str()
+                        && let Some(value) = own.get(name)
+                    {
+                        item.value = Value::String(format!("{name}={value}"));
+                    }
+                }
+                continue;
+            }
             for variable in map_mut(service, "environment").into_iter().flat_map(Mapping::iter_mut).filter(|v| v.value.value == Value::Null) {
                 if let Some(value) = environment.get(&variable.key) {
                     variable.value.value = Value::String(value.clone());
@@ -767,6 +806,12 @@ impl Origin {
         names.dedup();
         names
     }
+}
+
+/// The sections of a document that say a thing once.
+fn result_sections(root: &mut Node) -> impl Iterator<Item = &mut yaml::Entry> {
+    let sections = if let Value::Map(map) = &mut root.value { Some(map) } else { None };
+    sections.into_iter().flat_map(Mapping::iter_mut).filter(|e| !NOT_UNIFIED.contains(&e.key.as_str()))
 }
 
 /// The way from one absolute folder to another.

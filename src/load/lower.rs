@@ -9,7 +9,7 @@ use crate::model::{
     WeightDevice,
 };
 use crate::units::{Bytes, Duration};
-use crate::yaml::{Mapping, Node, Value, format_time};
+use crate::yaml::{Mapping, Node, Value, format_float, format_time, unquoted};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
@@ -133,18 +133,35 @@ fn strings(node: &Node) -> Vec<String> {
 
 /// A tree as JSON. A float without fraction is a whole number, as in the reference.
 pub(super) fn json(node: &Node) -> Json {
+    tree(node, &|node| match &node.value {
+        Value::Time(text) => Json::from(format_time(text)),
+        _ => Json::Null,
+    })
+}
+
+/// As [`json`], for YAML: dates and what isn't finite stay what they are.
+pub(super) fn yaml(node: &Node) -> Json {
+    tree(node, &|node| match &node.value {
+        Value::Time(text) => unquoted(&format_time(text)),
+        Value::Float(f) => unquoted(&format_float(*f)),
+        _ => Json::Null,
+    })
+}
+
+/// `other` makes of a scalar what JSON has no word for.
+fn tree(node: &Node, other: &dyn Fn(&Node) -> Json) -> Json {
     match &node.value {
         Value::Null => Json::Null,
         Value::Bool(b) => Json::from(*b),
         Value::Int(n) => Json::from(*n),
         Value::Uint(n) => Json::from(*n),
-        Value::Float(f) if f.fract() == 0.0 && f.abs() < 1e15 => Json::from(*f as i64),
-        Value::Float(f) => Json::from(*f),
-        Value::Time(s) => Json::from(format_time(s)),
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < 1e15 && !(*f == 0.0 && f.is_sign_negative()) => Json::from(*f as i64),
+        Value::Float(f) if f.is_finite() => Json::from(*f),
+        Value::Float(_) | Value::Time(_) => other(node),
         Value::String(s) => Json::from(s.as_str()),
-        Value::Seq(items) => items.iter().map(json).collect(),
+        Value::Seq(items) => items.iter().map(|item| tree(item, other)).collect(),
         // The reference keeps mappings of no type by their keys.
-        Value::Map(map) => map.iter().map(|e| (e.key.clone(), json(&e.value))).collect::<BTreeMap<_, _>>().into_iter().collect(),
+        Value::Map(map) => map.iter().map(|e| (e.key.clone(), tree(&e.value, other))).collect::<BTreeMap<_, _>>().into_iter().collect(),
     }
 }
 

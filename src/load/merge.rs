@@ -23,6 +23,7 @@ impl Merger<'_> {
         }
         let lists = |rule| matches!(rule, Merge::Values | Merge::Missing) || matches!(rule, Merge::Unique(identity) if identity != Identity::Subnet);
         if self.as_written && lists(rule) && base.value != Value::Null {
+            remove_tagged(&mut base, &mut over);
             to_list(&mut base);
             to_list(&mut over);
         }
@@ -116,6 +117,13 @@ impl Merger<'_> {
     }
 }
 
+/// Takes out of one mapping what another removes or replaces, before both become lists.
+fn remove_tagged(base: &mut Node, over: &mut Node) {
+    let (Value::Map(base), Value::Map(over)) = (&mut base.value, &mut over.value) else { return };
+    base.retain(|e| over.get(&e.key).is_none_or(|by| by.tag.is_none()));
+    over.retain(|e| e.value.tag != Some(Tag::Reset));
+}
+
 /// A mapping as a list of `KEY=VALUE`, sorted; a string as a list of one.
 fn to_list(node: &mut Node) {
     let pair = |key: &str, origin: &Node, text: Option<String>| {
@@ -166,6 +174,9 @@ pub(super) fn item_shape(shape: &Shape) -> &Shape {
     }
 }
 
+/// Sections whose lists may say a thing twice, as in the reference.
+pub(super) const NOT_UNIFIED: [&str; 3] = ["volumes", "secrets", "configs"];
+
 /// Leaves one item for each identity, in all lists that have one: the last, in the place of the first.
 pub(super) fn unify(node: &mut Node, shape: &Shape, rule: Merge) {
     match &mut node.value {
@@ -214,6 +225,7 @@ pub(super) fn identity_of(item: &Node, identity: Identity) -> Option<String> {
         Identity::BeforeEquals => scalar::text(item).map(|t| t.split('=').next().unwrap_or_default().to_owned()),
         Identity::Target => field("target").map(|t| super::short::clean(&t)),
         Identity::TargetIn(folder) => field("target").or_else(|| field("source").map(|s| format!("{folder}/{s}"))),
+        Identity::Port if item.as_map().is_none() => scalar::text(item),
         Identity::Port => {
             let target = field("target")?;
             let (ip, protocol) = (field("host_ip").unwrap_or_else(|| "0.0.0.0".into()), field("protocol").unwrap_or_else(|| "tcp".into()));

@@ -54,7 +54,7 @@ pub use provenance::Provenance;
 pub use remote::Remote;
 pub use request::{Failed, Fetched, Loaded, Request};
 
-use crate::diag::{Diagnostic, Severity, SourceId, SourceMap, Span};
+use crate::diag::{Diagnostic, KeyPath, Severity, SourceId, SourceMap, Span};
 use crate::model::{MountType, Project, Service};
 use crate::yaml::{Mapping, Node, Value};
 use keys::{ROOT, Shape};
@@ -145,7 +145,14 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     }
 
     let provenance = Provenance::new(Node { value: Value::Map(top), ..root });
-    let mut project = lower::project(provenance.root());
+    // Two walks over the whole tree, which know nothing of each other.
+    let (mut project, mut unhonoured) = std::thread::scope(|scope| {
+        let search = || unhonoured::find(provenance.root(), &is_enabled);
+        let many = provenance.find(&KeyPath::of(["services"])).and_then(Node::as_map).is_some_and(|all| all.len() >= MANY_SERVICES);
+        let search = if many { Err(scope.spawn(search)) } else { Ok(search()) };
+        let project = lower::project(provenance.root());
+        (project, search.unwrap_or_else(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    });
     project.name = name;
     (project.services, project.disabled) = std::mem::take(&mut project.services).into_iter().partition(|(name, _)| is_enabled(name));
     for service in project.services.values_mut().chain(project.disabled.values_mut()) {
@@ -175,7 +182,6 @@ pub fn load(request: &Request) -> Result<Loaded, Failed> {
     if !loader.wanted.is_empty() || loader.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(failed(loader, false));
     }
-    let mut unhonoured = unhonoured::find(provenance.root(), &is_enabled);
     if !request.no_interpolate {
         loader.diagnostics.extend(refused::find(&project, &provenance));
     }
@@ -255,6 +261,9 @@ fn failed(loader: Loader<'_>, not_found: bool) -> Failed {
         wanted: loader.wanted,
     }
 }
+
+/// From so many services on a second thread is worth its start.
+const MANY_SERVICES: usize = 40;
 
 /// So many services a project may have: each takes some kilobytes.
 const MAX_SERVICES: usize = 5000;
@@ -389,7 +398,8 @@ fn active_profiles(request: &Request, environment: &BTreeMap<String, String>, to
     let mut profiles = request.profiles.clone();
     if profiles.is_empty() {
         let listed = environment.get("COMPOSE_PROFILES").map_or("", String::as_str);
-        profiles.extend(listed.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::to_owned));
+        // Nothing is a profile too: that of services which have one without a name.
+        profiles.extend(listed.split(',').map(str::trim).map(str::to_owned));
     }
     for name in &request.services {
         let own = top.get("services").and_then(|s| s.get(name)).map(profiles_of).unwrap_or_default();

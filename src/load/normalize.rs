@@ -317,7 +317,8 @@ impl Loader<'_> {
                 let earlier: BTreeMap<String, String> = found.iter().filter_map(|(k, e)| Some((k.clone(), e.value.as_str()?.to_owned()))).collect();
                 let mut read: indexmap::IndexMap<String, Entry> = indexmap::IndexMap::new();
                 for (key, label) in dotenv::parse(source, &content, &|name| earlier.get(name).cloned(), &mut self.diagnostics) {
-                    let value = label.value.unwrap_or_default();
+                    // A name alone says nothing.
+                    let Some(value) = label.value else { continue };
                     read.insert(key.clone(), Entry { key, key_span: label.key_span, value: Node::new(label.span, Value::String(value)) });
                 }
                 self.trace_side(&service_at.key("labels"), &read, Origin::LabelFile(file.span));

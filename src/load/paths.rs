@@ -80,7 +80,20 @@ impl Paths<'_> {
             if map.get("type").and_then(Node::as_str) != Some("bind") {
                 continue;
             }
-            if map.get("source").and_then(Node::as_str).is_none_or(str::is_empty) {
+            if map.get("source").and_then(Node::as_str) == Some("") {
+                self.diagnostics.push(
+                    Diagnostic::warning(
+                        "empty-source",
+                        format!("`{}` has an empty source and mounts the folder of the project", at.key("volumes").index(i).path()),
+                    )
+                    .at(map.get("source").map_or(span, |source| source.span))
+                    .help("write `.` if that is meant"),
+                );
+                if let Some(source) = map.get_mut("source") {
+                    source.value = Value::String(".".to_owned());
+                }
+            }
+            if map.get("source").and_then(Node::as_str).is_none() {
                 self.diagnostics.push(
                     Diagnostic::error("missing-key", format!("`{}` is a bind mount without a source", at.key("volumes").index(i).path()))
                         .at(span)

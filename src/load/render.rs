@@ -1,12 +1,13 @@
 //! What `config` prints. Everything ends with a line break, except where nothing is printed.
 
+use super::MANY_SERVICES;
 use super::check::takes;
-use super::keys::{Identity, Merge, Object, Others, ROOT, Shape};
+use super::keys::{Identity, Merge, Object, Others, ROOT, SERVICE, Shape};
 use super::lower;
-use super::merge::{child, item_shape};
+use super::merge::{NOT_UNIFIED, child, item_shape};
 use super::request::Loaded;
 use crate::digest::sha256;
-use crate::model::{Project, Service, escape, service_json};
+use crate::model::{Project, Service, pretty_json, service_json};
 use crate::yaml::{self, Node};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,21 +31,26 @@ pub fn config(loaded: &Loaded, format: Format) -> String {
 /// As [`config`], with other names for the images in `pins`.
 pub fn pinned(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) -> String {
     if loaded.uninterpolated {
-        let mut tree = lower::json(loaded.provenance.root());
+        let root = loaded.provenance.root();
+        let mut tree = if format == Format::Json { lower::json(root) } else { lower::yaml(root) };
         pin(&mut tree, pins);
         return match format {
-            Format::Json => pretty(&bare(tree, &Shape::Object(&ROOT), Merge::Deep)),
+            Format::Json => {
+                for section in NOT_UNIFIED {
+                    if let Some(value) = tree.get_mut(section) {
+                        *value = without_empty_lists(value.take());
+                    }
+                }
+                pretty(&bare(tree, &Shape::Object(&ROOT), Merge::Deep))
+            }
             Format::Yaml => yaml::emit(&sorted(tree)),
         };
     }
-    let mut value = serde_json::to_value(&loaded.project).unwrap_or_default();
-    // What they say is among the labels.
-    for service in value.get_mut("services").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
-        service.as_object_mut().map(|service| service.shift_remove("label_file"));
-    }
-    pin(&mut value, pins);
     let text = match format {
         Format::Json => {
+            let mut value = serde_json::to_value(&loaded.project).unwrap_or_default();
+            value.get_mut("services").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut).for_each(without_label_files);
+            pin(&mut value, pins);
             let mut top: BTreeMap<String, Value> = match value {
                 Value::Object(map) => map.into_iter().collect(),
                 _ => BTreeMap::new(),
@@ -55,21 +61,81 @@ pub fn pinned(loaded: &Loaded, format: Format, pins: &BTreeMap<String, String>) 
             top.extend(extensions.map(|e| (e.key.clone(), without_empty_lists(lower::json(&e.value)))));
             pretty(&top)
         }
-        Format::Yaml => {
-            view(&mut value, loaded.provenance.root(), &Shape::Object(&ROOT));
-            yaml::emit(&value)
-        }
+        Format::Yaml => project_yaml(loaded, pins),
     };
     if text.contains('$') { text.replace('$', "$$") } else { text }
 }
 
+/// What they say is among the labels.
+fn without_label_files(service: &mut Value) {
+    service.as_object_mut().map(|service| service.shift_remove("label_file"));
+}
+
+/// The services one by one: the tree of a large project would be larger than all that was read for it.
+fn project_yaml(loaded: &Loaded, pins: &BTreeMap<String, String>) -> String {
+    let project = &loaded.project;
+    let others = Project {
+        name: project.name.clone(),
+        networks: project.networks.clone(),
+        volumes: project.volumes.clone(),
+        secrets: project.secrets.clone(),
+        configs: project.configs.clone(),
+        models: project.models.clone(),
+        ..Project::default()
+    };
+    let root = loaded.provenance.root();
+    let mut others = serde_json::to_value(&others).unwrap_or_default();
+    view(&mut others, root, &Shape::Object(&ROOT));
+
+    let mut services: Vec<&Service> = project.services.values().collect();
+    services.sort_by(|a, b| yaml::natural(&a.name, &b.name));
+    let written = |services: &[&Service]| {
+        let mut out = String::with_capacity(services.len() * 1024);
+        services.iter().for_each(|service| service_yaml(service, root.get("services"), pins, &mut out));
+        out
+    };
+    let (one, other) = services.split_at(if services.len() < MANY_SERVICES { services.len() } else { services.len() / 2 });
+    let mut parts = std::thread::scope(|scope| {
+        let other = (!other.is_empty()).then(|| scope.spawn(|| written(other)));
+        let one = written(one);
+        // A panic there is one here.
+        [one, other.map_or_else(String::new, |thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))]
+    });
+
+    let mut out = String::new();
+    for (key, value) in others.as_object().into_iter().flatten() {
+        if key == "services" && !services.is_empty() {
+            out.push_str("services:\n");
+            out.extend(parts.iter_mut().map(std::mem::take));
+        } else {
+            yaml::emit_entry(key, value, 0, &mut out);
+        }
+    }
+    out
+}
+
+fn service_yaml(service: &Service, nodes: Option<&Node>, pins: &BTreeMap<String, String>, out: &mut String) {
+    let mut value = serde_json::to_value(service).unwrap_or_default();
+    without_label_files(&mut value);
+    pin_image(&mut value, pins);
+    match nodes.and_then(|nodes| nodes.get(&service.name)) {
+        Some(node) => view(&mut value, node, &Shape::Object(&SERVICE)),
+        None => sort(&mut value),
+    }
+    yaml::emit_entry(&service.name, &value, 2, out);
+}
+
 fn pin(tree: &mut Value, pins: &BTreeMap<String, String>) {
     for service in tree.get_mut("services").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
-        if let Some(image) = service.get_mut("image")
-            && let Some(name) = image.as_str().and_then(|image| pins.get(image))
-        {
-            *image = json!(name);
-        }
+        pin_image(service, pins);
+    }
+}
+
+fn pin_image(service: &mut Value, pins: &BTreeMap<String, String>) {
+    if let Some(image) = service.get_mut("image")
+        && let Some(name) = image.as_str().and_then(|image| pins.get(image))
+    {
+        *image = json!(name);
     }
 }
 
@@ -210,8 +276,7 @@ pub fn variables_json(loaded: &Loaded) -> String {
 }
 
 fn pretty<T: serde::Serialize>(value: &T) -> String {
-    let text = serde_json::to_string_pretty(value).expect("all keys are strings, and nothing here fails to serialize");
-    escape(text) + "\n"
+    pretty_json(value) + "\n"
 }
 
 /// As the reference's JSON has values of no type: an empty list is `null`.
@@ -309,7 +374,7 @@ fn view(value: &mut Value, node: &Node, shape: &Shape) {
 
 fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
     // The only capital letters are those of two structures without names for JSON.
-    if map.keys().any(|key| key.contains(char::is_uppercase)) {
+    if map.keys().any(|key| key.bytes().any(|b| b.is_ascii_uppercase())) {
         *map = std::mem::take(map).into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
     }
     map.retain(|key, value| {
@@ -331,7 +396,7 @@ fn view_object(map: &mut Map<String, Value>, node: &Node, object: &Object) {
     }
     if object.others != Others::Refused {
         let own = node.as_map().into_iter().flatten().filter(|e| e.key.starts_with("x-"));
-        if let Value::Object(own) = by_keys(own.map(|e| (e.key.clone(), sorted(lower::json(&e.value))))) {
+        if let Value::Object(own) = by_keys(own.map(|e| (e.key.clone(), sorted(lower::yaml(&e.value))))) {
             map.extend(own);
         }
     }

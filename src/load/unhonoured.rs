@@ -9,7 +9,7 @@ use crate::yaml::{Node, Value};
 use std::collections::BTreeSet;
 
 /// Keys of `root` that are not acted on: one finding for each key and file. `enabled` tells services that take part.
-pub(super) fn find(root: &Node, enabled: &dyn Fn(&str) -> bool) -> Vec<Diagnostic> {
+pub(super) fn find(root: &Node, enabled: &(dyn Fn(&str) -> bool + Sync)) -> Vec<Diagnostic> {
     let mut search = Search { enabled, seen: BTreeSet::new(), found: Vec::new() };
     search.value(root, &Shape::Object(&ROOT), &Trail::ROOT);
     search.found

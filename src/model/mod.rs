@@ -14,7 +14,7 @@ mod resource;
 mod service;
 
 pub use build::{Build, BuildSecret};
-pub use canonical::{escape, json, network_json, service_json, volume_json};
+pub use canonical::{escape, json, network_json, pretty_json, service_json, volume_json};
 pub use deploy::{
     Deploy, DeployRestartPolicy, DeviceRequest, DiscreteResource, GenericResource, Placement, PlacementPreference, Resource, Resources, UpdateConfig,
 };

@@ -49,8 +49,8 @@ pub struct Ipam {
     /// Address pools.
     #[serde(rename = "config", skip_serializing_if = "is_default")]
     pub pools: Vec<IpamPool>,
-    /// Options for the IPAM driver.
-    #[serde(skip_serializing_if = "is_default")]
+    /// Options for the IPAM driver. The reference takes and forgets them.
+    #[serde(skip)]
     pub options: StringMap,
     /// `x-…` keys.
     #[serde(skip)]

@@ -490,7 +490,15 @@ impl Builder {
         let fits = match (tag.name.as_str(), scalar::resolve(text)) {
             ("!", _) => return implicit(scalar),
             // To the reference such a scalar is a string, whatever it looks like.
-            ("!reset" | "!override", Value::Null) => return Value::Null,
+            ("!reset", Value::Null) => return Value::Null,
+            ("!override", Value::Null) if scalar.plain && !text.is_empty() => {
+                self.report(
+                    Diagnostic::warning("override-null", format!("`!override {text}` is the text {text:?}"))
+                        .at(span)
+                        .help("to remove what an earlier file says, write `!reset null`; for the text itself, put it in quotes"),
+                );
+                return Value::String(scalar.text.into_owned());
+            }
             ("!reset" | "!override", _) => return Value::String(scalar.text.into_owned()),
             ("!!str", _) => return Value::String(scalar.text.into_owned()),
             ("!!binary", _) => {

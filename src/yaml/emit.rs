@@ -1,6 +1,6 @@
 //! JSON values → YAML text in the style of Go's yaml.v3, which prints the reference's `config`.
 
-use super::scalar::{format_float, is_old_typed, is_plain_string};
+use super::scalar::{format_float, is_old_typed, is_plain_string, resolve};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ const LONG_KEY: usize = 128;
 pub fn emit(value: &Value) -> String {
     let mut out = String::new();
     match value {
-        Value::Object(map) if !map.is_empty() => mapping(map, 0, false, &mut out),
+        Value::Object(map) if is_block(map) => mapping(map, 0, false, &mut out),
         Value::Array(items) if !items.is_empty() => sequence(items, 0, false, &mut out),
         _ => {
             scalar(value, 2, &mut out);
@@ -22,8 +22,36 @@ pub fn emit(value: &Value) -> String {
     out
 }
 
+/// What [`emit`] writes as it stands, without quotes: a date, or a float that isn't finite, which JSON has no word for.
+/// Other texts are an object with an odd key.
+pub fn unquoted(text: &str) -> Value {
+    Value::Object(Map::from_iter([(UNQUOTED.to_owned(), Value::from(text))]))
+}
+
+const UNQUOTED: &str = "\0unquoted";
+
+fn as_unquoted(map: &Map<String, Value>) -> Option<&str> {
+    let text = map.get(UNQUOTED).filter(|_| map.len() == 1)?.as_str()?;
+    let typed = match resolve(text) {
+        super::Value::Time(_) => true,
+        super::Value::Float(f) => !f.is_finite(),
+        _ => false,
+    };
+    typed.then_some(text)
+}
+
+fn is_block(map: &Map<String, Value>) -> bool {
+    !map.is_empty() && as_unquoted(map).is_none()
+}
+
 fn pad(indent: usize, out: &mut String) {
-    (0..indent).for_each(|_| out.push(' '));
+    const BLANKS: &str = "                                ";
+    let mut left = indent;
+    while left > 0 {
+        let now = left.min(BLANKS.len());
+        out.push_str(&BLANKS[..now]);
+        left -= now;
+    }
 }
 
 /// `on_line`: the first entry goes on where the line stands, behind a dash.
@@ -32,28 +60,38 @@ fn mapping(map: &Map<String, Value>, indent: usize, on_line: bool, out: &mut Str
         if !(on_line && i == 0) {
             pad(indent, out);
         }
-        let start = out.len();
-        string(key, Place::Key, out);
-        if out.len() - start > LONG_KEY {
-            out.insert_str(start, "? ");
+        entry(key, value, indent, out);
+    }
+}
+
+/// One entry of a mapping that is indented by `indent`, as [`emit`] writes it: for what is written part by part.
+pub fn emit_entry(key: &str, value: &Value, indent: usize, out: &mut String) {
+    pad(indent, out);
+    entry(key, value, indent, out);
+}
+
+fn entry(key: &str, value: &Value, indent: usize, out: &mut String) {
+    let start = out.len();
+    string(key, Place::Key, out);
+    if out.len() - start > LONG_KEY {
+        out.insert_str(start, "? ");
+        out.push('\n');
+        pad(indent, out);
+    }
+    out.push(':');
+    match value {
+        Value::Object(map) if is_block(map) => {
             out.push('\n');
-            pad(indent, out);
+            mapping(map, indent + 2, false, out);
         }
-        out.push(':');
-        match value {
-            Value::Object(map) if !map.is_empty() => {
-                out.push('\n');
-                mapping(map, indent + 2, false, out);
-            }
-            Value::Array(items) if !items.is_empty() => {
-                out.push('\n');
-                sequence(items, indent + 2, false, out);
-            }
-            _ => {
-                out.push(' ');
-                scalar(value, indent + 2, out);
-                out.push('\n');
-            }
+        Value::Array(items) if !items.is_empty() => {
+            out.push('\n');
+            sequence(items, indent + 2, false, out);
+        }
+        _ => {
+            out.push(' ');
+            scalar(value, indent + 2, out);
+            out.push('\n');
         }
     }
 }
@@ -65,7 +103,7 @@ fn sequence(items: &[Value], indent: usize, on_line: bool, out: &mut String) {
         }
         out.push_str("- ");
         match item {
-            Value::Object(map) if !map.is_empty() => mapping(map, indent + 2, true, out),
+            Value::Object(map) if is_block(map) => mapping(map, indent + 2, true, out),
             Value::Array(items) if !items.is_empty() => sequence(items, indent + 2, true, out),
             _ => {
                 scalar(item, indent + 2, out);
@@ -86,7 +124,7 @@ fn scalar(value: &Value, indent: usize, out: &mut String) {
         },
         Value::String(text) => string(text, Place::Value { indent }, out),
         Value::Array(_) => out.push_str("[]"),
-        Value::Object(_) => out.push_str("{}"),
+        Value::Object(map) => out.push_str(as_unquoted(map).unwrap_or("{}")),
     }
 }
 
@@ -207,6 +245,8 @@ fn literal(text: &str, indent: usize, out: &mut String) {
 
 fn double_quoted(text: &str, out: &mut String) {
     out.push('"');
+    // The reference looks for the mark at the beginning of the text, whichever character it is at.
+    let marked = text.starts_with('\u{feff}');
     for c in text.chars() {
         let escape = match c {
             '"' => "\\\"",
@@ -223,7 +263,7 @@ fn double_quoted(text: &str, out: &mut String) {
             '\u{85}' => "\\N",
             '\u{2028}' => "\\L",
             '\u{2029}' => "\\P",
-            c if is_printable(c) => {
+            c if is_printable(c) && !marked => {
                 out.push(c);
                 continue;
             }
@@ -285,6 +325,15 @@ mod tests {
         ] {
             assert_eq!(value(text), written);
         }
+    }
+
+    #[test]
+    fn what_json_has_no_word_for_is_written_without_quotes() {
+        let value = json!({ "date": unquoted("2024-01-01T00:00:00Z"), "list": [unquoted(".inf"), unquoted("-.inf"), unquoted(".nan")] });
+        assert_eq!(emit(&value), "date: 2024-01-01T00:00:00Z\nlist:\n  - .inf\n  - -.inf\n  - .nan\n");
+        // Nothing else gets through that way.
+        assert_eq!(emit(&json!({ "v": unquoted("a: b") })), "v:\n  \"\\0unquoted\": 'a: b'\n");
+        assert_eq!(emit(&json!({ "v": unquoted("5") })), "v:\n  \"\\0unquoted\": \"5\"\n");
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod slips;
 mod tests;
 
 pub use build::MAX_DEPTH;
-pub use emit::emit;
+pub use emit::{emit, emit_entry, unquoted};
 pub use node::{Entry, Mapping, Node, Tag, Value};
 pub use order::natural;
 pub use parse::{Parsed, parse};

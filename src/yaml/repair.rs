@@ -15,6 +15,7 @@ pub(super) fn mend(fault: &Fault, context: &Context<'_>) -> Option<String> {
         Fault::CommentAttached => comment(context),
         Fault::Escape => apostrophe(context),
         Fault::UnclosedQuote => flush_lines(context),
+        Fault::Tab if context.in_brackets => tabs(context),
         _ => None,
     }
 }
@@ -62,6 +63,26 @@ fn comment(context: &Context<'_>) -> Option<String> {
         text.replace_range(context.at..end, &" ".repeat(end - context.at));
         text
     })
+}
+
+/// Between brackets indentation means nothing, so tabs may stand there: those of this line, and of the lines below that
+/// begin with one.
+fn tabs(context: &Context<'_>) -> Option<String> {
+    let mut text = context.text.as_bytes().to_vec();
+    let mut start = context.line(context.at).start;
+    let mut changed = false;
+    loop {
+        let blanks = text[start..].iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
+        let indent = &mut text[start..start + blanks];
+        changed |= indent.contains(&b'\t');
+        indent.fill(b' ');
+        let Some(length) = text[start..].iter().position(|b| *b == b'\n') else { break };
+        start += length + 1;
+        if text.get(start) != Some(&b'\t') {
+            break;
+        }
+    }
+    changed.then(|| String::from_utf8(text).ok()).flatten()
 }
 
 /// `"it\'s"`: an escape that YAML doesn't have; all of them in this value.

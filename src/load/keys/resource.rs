@@ -1,8 +1,8 @@
 //! The top level, and everything on it but services.
 
 use super::service::SERVICE;
-use super::shapes::{BOOL, KEY_VALUES, OPTIONS, STRICT_INT, TEXT, TEXT_OR_TEXTS, TEXTS, map, named};
-use super::{Form, Identity, Key, List, Merge, Object, Others, Shape, key};
+use super::shapes::{BOOL, KEY_VALUES, OPTIONS, STRICT_INT, TEXT, TEXT_OR_TEXTS, TEXTS, map, named, scalar};
+use super::{Form, Format, Identity, Key, Kinds, List, Merge, Object, Others, Shape, key};
 
 /// The top level of a Compose file.
 pub static ROOT: Object = Object {
@@ -12,7 +12,7 @@ pub static ROOT: Object = Object {
         key("name", TEXT, "Name of the project."),
         key(
             "include",
-            Shape::List(List { item: &Shape::Either(&[TEXT, Shape::Object(&INCLUDE_ENTRY)]), unique: false }),
+            Shape::List(List { item: &Shape::Either(&[Shape::Null, TEXT, Shape::Object(&INCLUDE_ENTRY)]), unique: false }),
             "Other Compose files whose resources join this project.",
         )
         .form(Form::ItemsUnder("path")),
@@ -32,7 +32,12 @@ pub static INCLUDE_ENTRY: Object = Object {
     what: "an entry of include",
     keys: &[
         key("path", TEXT_OR_TEXTS, "The file; later ones of a list override earlier ones.").form(Form::List),
-        key("project_directory", TEXT, "Folder that relative paths in it start from; the folder of the first file if absent."),
+        key(
+            "project_directory",
+            Shape::Either(&[Shape::Null, scalar(Kinds::STRING.or(Kinds::WHOLE), Format::Text)]),
+            "Folder that relative paths in it start from; the folder of the first file if absent.",
+        )
+        .form(Form::Stringify),
         key("env_file", TEXT_OR_TEXTS, "Files with variables for it; `.env` of its folder if absent.").form(Form::List),
     ],
     required: &["path"],

@@ -156,6 +156,8 @@ fn of_string(scalar: &Scalar) -> Vec<Value> {
     }
     let words = |words: &[&str]| format!("^({})$", words.iter().map(|w| any_case(w)).collect::<Vec<_>>().join("|"));
     const FLOAT: &str = "(\\d+\\.?\\d*|\\.\\d+)([eE][+-]?\\d+)?";
+    /// As [`FLOAT`], with underscores between digits.
+    const GROUPED: &str = "([0-9](_?[0-9])*\\.?([0-9](_?[0-9])*)?|\\.[0-9](_?[0-9])*)([eE][+-]?[0-9]+)?";
     vec![match scalar.format {
         // Which names are taken is for code to say.
         Format::Text | Format::Name(..) => json!({ "type": "string" }),
@@ -164,7 +166,7 @@ fn of_string(scalar: &Scalar) -> Vec<Value> {
         Format::Int(..) => matching("^[+-]?\\d+$"),
         Format::Float => matching(&format!("^[+-]?{FLOAT}$")),
         Format::Duration => matching("^[+-]?(0|((\\d+\\.?\\d*|\\.\\d+)(ns|us|\u{b5}s|\u{3bc}s|ms|s|m|h|d|w))+)$"),
-        Format::Bytes(_) => matching(&format!("^(-1|\\+?{FLOAT} ?([bB]|[kKmMgGtTpP]([iI]?[bB])?)?)$")),
+        Format::Bytes(_) => matching(&format!("^(-1|\\+?{GROUPED} ?([bB]|[kKmMgGtTpP]([iI]?[bB])?)?)$")),
         Format::Mode => matching("^(0o)?[0-7]+$"),
         Format::Count => matching(&format!("^({}|[+-]?\\d+)$", any_case("all"))),
         Format::Address => matching("^[0-9a-fA-F:.]+$"),

@@ -2,7 +2,7 @@
 
 use super::{Format, Kinds, List, MapOf, Names, Scalar, Shape};
 
-const fn scalar(kinds: Kinds, format: Format) -> Shape {
+pub(super) const fn scalar(kinds: Kinds, format: Format) -> Shape {
     Shape::Scalar(Scalar { kinds, format })
 }
 
