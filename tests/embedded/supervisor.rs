@@ -32,6 +32,12 @@ struct Stage {
     progress: mpsc::Sender<OpProgress>,
 }
 
+async fn open(home: &Home) -> Arc<dyn Engine> {
+    let program = Some(env!("CARGO_BIN_EXE_consort").into());
+    let request = EngineRequest { engine: "embedded".into(), environment: home.environment(), program, ..EngineRequest::default() };
+    connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"))
+}
+
 impl Stage {
     /// None where there is no root.
     async fn new(what: &str) -> Option<Self> {
@@ -45,9 +51,7 @@ impl Stage {
             assert!(PathBuf::from("/").join(name).is_symlink() || name == "lib64", "/{name} is no link into /usr");
             std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
         }
-        let program = Some(env!("CARGO_BIN_EXE_consort").into());
-        let request = EngineRequest { engine: "embedded".into(), environment: home.environment(), program, ..EngineRequest::default() };
-        let engine = connect(&request).await.unwrap_or_else(|e| panic!("the embedded engine can't be used: {e}"));
+        let engine = open(&home).await;
         let (progress, mut reports) = mpsc::channel(8);
         tokio::spawn(async move { while reports.recv().await.is_some() {} });
         Some(Self { home, root, engine, project: format!("supervisor-{what}-{}", std::process::id()), progress })
@@ -290,6 +294,36 @@ async fn restarts_are_counted_over_supervisors() {
     };
     let end = stage.inspect(&target).await;
     assert_eq!((end.restarts, out.as_str()), (3, "run\nrun\nrun\nrun\n"), "{end:?}");
+    stage.remove(&target).await;
+    stage.leave().await;
+}
+
+#[tokio::test]
+async fn whoever_follows_starts_another_supervisor() {
+    let Some(mut stage) = Stage::new("follow").await else { return };
+    let target = stage.up(&stage.spec("web", "n=0; while [ $n -lt 20 ]; do n=$((n+1)); echo line $n; sleep 0.02; done; exit 2")).await;
+    // Another command, which does nothing but to read the log.
+    stage.engine = open(&stage.home).await;
+    let mut log = stage.engine.logs(&target, &LogQuery { follow: true, ..LogQuery::default() }).await.unwrap();
+    let mut text = Vec::new();
+    for _ in 0..3 {
+        text.extend(tokio::time::timeout(PATIENCE, log.next()).await.unwrap().unwrap().unwrap().bytes);
+    }
+    assert!(stage.kill_supervisor());
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, log.next()).await.expect("the log stands still") {
+        text.extend(chunk.unwrap().bytes);
+    }
+    assert_eq!(is_count(&String::from_utf8(text).unwrap()), 20);
+
+    // One that was listening before there was anything to listen to.
+    let other = open(&stage.home).await;
+    let mut events = other.events(Some(&stage.project)).await.unwrap();
+    stage.good(&Op::StartContainer { container: target.clone() }).await;
+    next(&mut events, |k| *k == EventKind::Started).await;
+    // Heard means that it has connected: the command that has started it goes, and then the supervisor.
+    stage.engine = open(&stage.home).await;
+    assert!(stage.kill_supervisor());
+    next(&mut events, died).await;
     stage.remove(&target).await;
     stage.leave().await;
 }

@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How often a supervisor may end while it is spoken to, before that is a fault.
 const ATTEMPTS: usize = 5;
+/// How long a supervisor lives that isn't broken.
+const LIVED: std::time::Duration = std::time::Duration::from_secs(1);
 /// How much is read at once.
 const BLOCK: usize = 16 * 1024;
 
@@ -89,6 +91,14 @@ impl Links {
                 *slot = None;
             }
         }
+        self.link(project).await.map(drop)
+    }
+
+    /// Stays connected with the supervisor of a project, so that another one is started when it is killed.
+    ///
+    /// # Errors
+    /// It can't be reached nor started.
+    pub async fn stay(&self, project: &str) -> Result<(), EngineError> {
         self.link(project).await.map(drop)
     }
 
@@ -204,7 +214,9 @@ enum Ended {
 /// never come: as long as containers run there is to be a supervisor.
 async fn watch_over(places: Places, project: String, program: PathBuf) {
     let boot = super::observe::boot();
-    for _ in 0..ATTEMPTS {
+    let mut attempts = 0;
+    while attempts < ATTEMPTS {
+        attempts += 1;
         let seen = super::observe::containers(&places, Some(&project), project.is_empty()).unwrap_or_default();
         if !seen.iter().any(|s| s.record.project == project && s.needs_supervisor(&boot)) {
             return;
@@ -217,7 +229,12 @@ async fn watch_over(places: Places, project: String, program: PathBuf) {
         let Ok(door) = Door::of(&places.project(&project)) else { return };
         // A line that isn't ended is none: it only shows when the other end goes.
         if let Ok(mut stream) = UnixStream::connect(&door.path).await {
+            let began = tokio::time::Instant::now();
             while hear(&mut stream, &mut Lines::default()).await {}
+            // One that lived was killed; one that didn't can't live.
+            if began.elapsed() > LIVED {
+                attempts = 0;
+            }
         }
     }
 }

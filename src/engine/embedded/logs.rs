@@ -1,8 +1,6 @@
 //! Logs, read where supervisors write them.
 //!
-//! A log is a folder: `current`, and what was rotated, `1` being the youngest. A line of a file is a record:
-//! `<19 digits: nanoseconds since 1970><o|e><+|.> <text>`, where `+` is a whole line and `.` a part of one. Times never go
-//! backwards, so the beginning of a part is found by bisection, and the last lines by reading backwards: no index.
+//! The format, and how a place in a file is found, are in [`log`].
 //!
 //! Files are read at once and not by a thread's help: a block of a file that was just written takes less time to copy than
 //! a thread to wake.
@@ -11,23 +9,20 @@ use super::Places;
 use super::events::Changes;
 use super::observe::{Seen, boot};
 use super::record::{ContainerState, failed};
+use super::supervisor::log;
 use crate::units::Timestamp;
-use crate::world::{EngineError, LogChunk, LogQuery, State, Stream};
+use crate::world::{EngineError, LogChunk, LogQuery, State};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How much is read at once.
 const BLOCK: u64 = 128 * 1024;
-/// Digits of a time.
-const DIGITS: usize = 19;
-/// Time, stream, flag and blank.
-const HEAD: usize = DIGITS + 3;
 
 /// The log of a container.
 ///
@@ -133,17 +128,19 @@ impl Log {
         for file in files(&self.folder)? {
             let length = file.metadata()?.len();
             let since = match self.wanted.since {
-                Some(since) => search(&file, length, since)?,
+                Some(since) => log::seek_time(&file, length, since)?,
                 None => 0,
             };
-            let tail = match left {
-                Some(left) => last(&file, length, left, self.wanted.tail == Some(left))?,
-                None => Tail { place: 0, lines: 0, enough: false },
+            let (tail, lines) = match left {
+                // Parts of a line at the end of an older file are the beginning of one that has been counted.
+                Some(left) => log::seek_back(&file, length, left, self.wanted.tail == Some(left))?,
+                None => (0, 0),
             };
-            left = left.map(|n| n.saturating_sub(tail.lines));
-            let done = since > 0 || tail.enough;
-            self.file = Some((file, since.max(tail.place)));
-            if done {
+            left = left.map(|n| n.saturating_sub(lines));
+            let place = since.max(tail);
+            self.file = Some((file, place));
+            // What is before it isn't wanted, nor are older files.
+            if place > 0 {
                 break;
             }
         }
@@ -163,7 +160,7 @@ impl Log {
     async fn next(&mut self) -> io::Result<Option<LogChunk>> {
         loop {
             while let Some(at) = self.unread.iter().position(|b| *b == b'\n') {
-                let Some(chunk) = chunk(self.unread.split_to(at + 1).freeze(), self.tty) else { continue };
+                let Some(chunk) = chunk(&self.unread.split_to(at + 1).freeze(), self.tty) else { continue };
                 if self.wanted.until.is_some() && chunk.time > self.wanted.until {
                     return Ok(None);
                 }
@@ -255,109 +252,18 @@ async fn wait(changes: &Changes, until: Option<Timestamp>) -> io::Result<bool> {
     }
 }
 
-/// Time at the beginning of a record.
-fn time(head: &[u8]) -> Option<Timestamp> {
-    let digits = head.get(..DIGITS)?;
-    digits.iter().try_fold(0_i64, |n, d| if d.is_ascii_digit() { n.checked_mul(10)?.checked_add(i64::from(d - b'0')) } else { None }).map(Timestamp)
-}
-
 /// A record as a chunk; `None` for what is none.
-fn chunk(record: Bytes, tty: bool) -> Option<LogChunk> {
-    let time = time(&record)?;
-    let (stream, whole) = match record.get(DIGITS..HEAD)? {
-        b"o+ " => (Stream::Stdout, true),
-        b"o. " => (Stream::Stdout, false),
-        b"e+ " => (Stream::Stderr, true),
-        b"e. " => (Stream::Stderr, false),
-        _ => return None,
-    };
-    let mut bytes = if whole { record.slice(HEAD..) } else { record.slice(HEAD..record.len() - 1) };
-    // A terminal ends its lines with both.
-    if tty && bytes.ends_with(b"\r\n") {
-        let mut plain = BytesMut::from(bytes.get(..bytes.len() - 2).unwrap_or_default());
-        plain.extend_from_slice(b"\n");
-        bytes = plain.freeze();
+fn chunk(line: &Bytes, tty: bool) -> Option<LogChunk> {
+    let log::Record { time, stream, whole, text } = log::parse(line)?;
+    let mut bytes = line.slice_ref(text);
+    if whole {
+        bytes = line.slice(line.len() - text.len() - 1..);
+        // A terminal ends its lines with both.
+        if tty && text.ends_with(b"\r") {
+            bytes = Bytes::from([text.strip_suffix(b"\r").unwrap_or(text), b"\n"].concat());
+        }
     }
     Some(LogChunk { stream, time: Some(time), bytes })
-}
-
-fn block(mut file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> {
-    io::Seek::seek(&mut file, io::SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
-    file.take(end.saturating_sub(start)).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// A place at or before the first record that is not older than `since`, close to it.
-fn search(file: &File, length: u64, since: Timestamp) -> io::Result<u64> {
-    let (mut low, mut high) = (0, length);
-    while high - low > BLOCK {
-        let middle = low + (high - low) / 2;
-        let bytes = block(file, middle, (middle + BLOCK).min(high))?;
-        let Some(at) = bytes.iter().position(|b| *b == b'\n').map(|at| at + 1) else { break };
-        match bytes.get(at..).and_then(time) {
-            Some(time) if time < since => low = middle + at as u64,
-            Some(_) => high = middle,
-            None => break,
-        }
-    }
-    // Whether all of the file is older is what the caller wants to know of one without a record that is.
-    if low == 0 && time(&block(file, 0, HEAD as u64)?).is_some_and(|first| first < since) {
-        let bytes = block(file, 0, high)?;
-        return Ok(bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at as u64 + 1));
-    }
-    Ok(low)
-}
-
-/// Where the last lines of a file begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tail {
-    place: u64,
-    /// How many there are.
-    lines: u64,
-    /// They are all that were wanted: the rest of the file isn't.
-    enough: bool,
-}
-
-/// Where the last `wanted` lines begin. Parts belong to the line that they are parts of; those at the end, which has not
-/// come, are a line too, if it is `at_end` of the log.
-fn last(file: &File, length: u64, wanted: u64, at_end: bool) -> io::Result<Tail> {
-    let (mut lines, mut end, mut later) = (0, length, Vec::new());
-    // Place of the record behind the one that is looked at, and whether that one is a part that nothing has ended.
-    let mut next = length;
-    let mut open_end = at_end;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK);
-        let mut bytes = block(file, start, end)?;
-        let own = bytes.len();
-        bytes.extend_from_slice(&later);
-        let breaks = (0..own).rev().filter(|at| bytes.get(*at) == Some(&b'\n')).map(|at| at + 1).chain((start == 0).then_some(0));
-        for begin in breaks {
-            let place = start + begin as u64;
-            if place >= next {
-                continue;
-            }
-            let record = bytes.get(begin..).unwrap_or_default();
-            // What has no newline yet is no record.
-            let is_record = time(record).is_some() && (next < length || ends_with_newline(file, length)?);
-            let whole = record.get(DIGITS + 1) == Some(&b'+');
-            if is_record && (whole || open_end) {
-                if lines == wanted {
-                    return Ok(Tail { place: next, lines, enough: true });
-                }
-                lines += 1;
-                open_end = false;
-            }
-            next = place;
-        }
-        bytes.truncate(HEAD);
-        (later, end) = (bytes, start);
-    }
-    Ok(Tail { place: 0, lines, enough: false })
-}
-
-fn ends_with_newline(file: &File, length: u64) -> io::Result<bool> {
-    Ok(block(file, length.saturating_sub(1), length)? == b"\n")
 }
 
 #[cfg(test)]

@@ -46,10 +46,11 @@ pub use place::Places;
 use super::{Engine, EngineInfo, ProgressSink};
 use crate::units::Timestamp;
 use crate::world::{
-    Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ErrorKind, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery, Observed,
-    Op, Target,
+    Applied, Capabilities, ContainerDetails, EngineError, EngineEvent, ErrorKind, EventKind, ExecSession, ExecSpec, LogChunk, LogQuery, ObserveQuery,
+    Observed, Op, Target,
 };
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::future::{join_all, try_join_all};
 use futures::stream::BoxStream;
 use image::Store;
@@ -57,6 +58,7 @@ use link::Links;
 use observe::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The engine.
@@ -64,7 +66,7 @@ use std::time::SystemTime;
 pub struct Embedded {
     places: Places,
     store: Store,
-    links: Links,
+    links: Arc<Links>,
     environment: BTreeMap<String, String>,
 }
 
@@ -82,7 +84,7 @@ impl Embedded {
         needs::check()?;
         let places = Places::of(environment);
         let store = Store::open(&places)?;
-        let links = Links::new(&places, program);
+        let links = Arc::new(Links::new(&places, program));
         Ok(Self { places, store, links, environment: environment.clone() })
     }
 
@@ -194,11 +196,28 @@ impl Engine for Embedded {
             // Connected, it hears when the supervisor is killed, which would end all events.
             self.links.adopt(project).await?;
         }
-        Ok(events)
+        let Some(project) = project.map(str::to_owned) else { return Ok(events) };
+        let links = Arc::clone(&self.links);
+        // The same for one that somebody else has started since.
+        let heard = move |event: Result<EngineEvent, EngineError>| {
+            let (links, project) = (Arc::clone(&links), project.clone());
+            async move {
+                if event.as_ref().is_ok_and(|e| e.kind == EventKind::Started) {
+                    // Without it there are still these events.
+                    let _ = links.stay(&project).await;
+                }
+                event
+            }
+        };
+        Ok(events.then(heard).boxed())
     }
 
     async fn logs(&self, container: &Target, query: &LogQuery) -> Result<BoxStream<'static, Result<LogChunk, EngineError>>, EngineError> {
         let seen = self.find(container).await?;
+        if query.follow && seen.needs_supervisor(&observe::boot()) {
+            // Connected, it hears when the supervisor is killed: then there must be another one, or the log would stand still.
+            self.links.stay(&seen.record.project).await?;
+        }
         logs::logs(&self.places, seen, query)
     }
 

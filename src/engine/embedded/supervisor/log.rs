@@ -169,7 +169,7 @@ impl LogWriter {
         }
         let mut last = Timestamp::default();
         if size > 0 {
-            let start = seek_back(&file, size, 1)?.0;
+            let start = seek_back(&file, size, 1, true)?.0;
             let mut line = vec![0; usize::try_from(size - start).unwrap_or(0).min(HEAD)];
             file.read_exact_at(&mut line, start)?;
             last = parse(&line).map(|r| r.time).unwrap_or_default();
@@ -259,19 +259,6 @@ impl LogWriter {
     }
 }
 
-/// The files of a log that are there, the oldest first.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut numbers: Vec<u32> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
-    numbers.sort_unstable();
-    let mut all: Vec<PathBuf> = numbers.iter().rev().map(|n| folder.join(n.to_string())).collect();
-    let current = folder.join("current");
-    if current.exists() {
-        all.push(current);
-    }
-    all
-}
-
 /// Where the first record of that time or a later one begins in a file of so many bytes; `size` if there is none.
 ///
 /// # Errors
@@ -300,18 +287,18 @@ pub fn seek_time(file: &File, size: u64, since: Timestamp) -> std::io::Result<u6
 }
 
 /// Where the last `lines` lines of a file of so many bytes begin, and how many are there, if there are fewer. A line may
-/// be several records; one without an end counts.
+/// be several records; parts without an end count `at_end` of the log, and belong to a line of the next file elsewhere.
 ///
 /// # Errors
 /// The file can't be read.
-pub fn seek_back(file: &File, size: u64, lines: u64) -> std::io::Result<(u64, u64)> {
+pub fn seek_back(file: &File, size: u64, lines: u64, at_end: bool) -> std::io::Result<(u64, u64)> {
     let mut bytes = Window::new(file);
     let (mut end, mut count) = (bytes.end_before(size)?, 0);
     let last = end;
     while end > 0 {
         let start = bytes.end_before(end - 1)?;
         let whole = bytes.at(start + 20)? == b'+';
-        if whole || end == last {
+        if whole || at_end && end == last {
             if count == lines {
                 return Ok((end, count));
             }
@@ -380,6 +367,19 @@ impl<'f> Window<'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The files of a log that are there, the oldest first.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let mut numbers: Vec<u32> =
+            std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        numbers.sort_unstable();
+        let mut all: Vec<PathBuf> = numbers.iter().rev().map(|n| folder.join(n.to_string())).collect();
+        let current = folder.join("current");
+        if current.exists() {
+            all.push(current);
+        }
+        all
+    }
 
     fn written(records: &[(i64, Stream, &str, bool)]) -> (tempfile::NamedTempFile, u64) {
         let mut bytes = Vec::new();
@@ -455,7 +455,7 @@ mod tests {
             (3, Stream::Stderr, "b\n", false),
             (4, Stream::Stdout, "begun", true),
         ]);
-        let tail = |n| seek_back(file.as_file(), size, n).unwrap();
+        let tail = |n| seek_back(file.as_file(), size, n, true).unwrap();
         let begun = HEAD as u64 + 6;
         assert_eq!(tail(0), (size, 0));
         assert_eq!(tail(1), (size - begun, 1));
@@ -463,6 +463,7 @@ mod tests {
         assert_eq!(tail(3), (24, 3));
         assert_eq!(tail(4), (0, 4));
         assert_eq!(tail(9), (0, 4));
+        assert_eq!(seek_back(file.as_file(), size, 0, false).unwrap(), (size - begun, 0), "a line of the next file");
     }
 
     #[test]
