@@ -89,7 +89,8 @@ fn nothing_is_left_of_fifty_kills() {
         );
         let mut child = stage.command(words).spawn().unwrap();
         let pidfd = open(child.id()).unwrap();
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(moment).unwrap() * 1000 };
+        let moment = i64::try_from(moment).unwrap();
+        let timeout = Timespec { tv_sec: moment / 1_000_000, tv_nsec: moment % 1_000_000 * 1000 };
         let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).unwrap();
         cut += usize::from(ended == 0);
         if who != 1 {

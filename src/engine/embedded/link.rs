@@ -8,6 +8,7 @@ use super::supervisor::launch::launch;
 use super::supervisor::wire::{Answer, Door, Hello, Lines, Outcome, Request, VERSION, line};
 use crate::world::{Applied, EngineError, ErrorKind, Op};
 use std::collections::BTreeMap;
+use std::io::ErrorKind as Io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -157,7 +158,10 @@ impl Links {
         };
         let mut stream = match UnixStream::connect(&door.path).await {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => return Ok(None),
+            // Nobody listens, or it has ended before it took us in.
+            Err(error) if matches!(error.kind(), Io::NotFound | Io::ConnectionRefused | Io::ConnectionReset) => {
+                return Ok(None);
+            }
             Err(error) => {
                 return Err(EngineError::new(ErrorKind::Unreachable, "the supervisor of the project can't be reached").because(error.to_string()));
             }
