@@ -5,8 +5,12 @@
 mod faults;
 #[path = "embedded/images.rs"]
 mod images;
+#[path = "embedded/isolation.rs"]
+mod isolation;
 #[path = "embedded/kills.rs"]
 mod kills;
+#[path = "embedded/limits.rs"]
+mod limits;
 #[path = "embedded/machine.rs"]
 mod machine;
 #[path = "embedded/net.rs"]

@@ -3,14 +3,14 @@
 //!
 //! What a kernel doesn't have is refused by a filter of system calls here, put around the command: [`before`].
 
-use crate::stage::{Census, Stage, finished};
+use crate::stage::{Census, Stage, finished, through};
 use crate::support::embedded::Mounted;
 use std::ffi::CString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 /// System calls that fail, as `NUMBER,ERRNO[,ARGUMENT,VALUE]...` apart by blanks; the program to run is this one's
@@ -88,18 +88,6 @@ const DOWN: [&str; 2] = ["down", "--volumes"];
 /// ENODEV and others, for [`VARIABLE`].
 fn rule(call: libc::c_long, error: i32, arguments: &[(u32, i32)]) -> String {
     arguments.iter().fold(format!("{call},{error}"), |rule, (at, value)| format!("{rule},{at},{value}"))
-}
-
-/// The same command below another program.
-fn through(command: &Command, program: &str, words: &[&str]) -> Command {
-    let mut outer = Command::new(program);
-    outer.args(words).arg(command.get_program()).args(command.get_args());
-    outer.env_clear().envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
-    if let Some(folder) = command.get_current_dir() {
-        outer.current_dir(folder);
-    }
-    outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    outer
 }
 
 impl Stage {

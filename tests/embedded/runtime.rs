@@ -725,7 +725,59 @@ fn races_of_links_lead_nowhere() {
     assert_eq!(std::fs::read_dir(&outside).expect("there").count(), 0, "something was made outside");
 }
 
-/// Processes that are about to become something else inside are still ours: nobody inside may look at them.
+/// A part of a volume that a neighbour, who has the same volume, makes a link at one moment and a folder at the next.
+#[test]
+fn races_of_parts_of_volumes_lead_nowhere() {
+    let Some(mut trial) = trial("cat /part/file; ls /part") else { return };
+    let folder = folder_of(&trial);
+    let (outside, data) = (folder.join("outside"), folder.join("volume/_data"));
+    for path in [&outside, &data.join("real")] {
+        std::fs::create_dir_all(path).expect("made");
+    }
+    std::fs::write(outside.join("file"), "secret").expect("written");
+    std::fs::write(data.join("real/file"), "inside").expect("written");
+    std::os::unix::fs::symlink(&outside, data.join("link")).expect("linked");
+    let kind = MountKind::Volume { name: None, nocopy: true, subpath: "real".into(), labels: BTreeMap::new(), inherited: false };
+    let point = MountPoint { source: data.display().to_string(), target: "/part".into(), ..MountPoint::default() };
+    trial.request.mounts = vec![ResolvedMount { point, kind, anonymous: false }];
+    assert!(trial.output().starts_with("inside"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let _ = rustix::fs::renameat_with(rustix::fs::CWD, data.join("real"), rustix::fs::CWD, data.join("link"), flags);
+            }
+        });
+        // Whether one begins is a matter of luck.
+        let outputs: Vec<_> = (0..20).map(|_| trial.run()).collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(outputs.iter().all(|o| !o.outputs.iter().any(|text| text.contains("secret"))), "{outputs:?}");
+    });
+}
+
+/// A `/dev` of an image or a volume whose `null` leads to what it is to hide.
+#[test]
+fn what_hides_is_what_it_should_be() {
+    let Some(mut trial) = trial("head -c 1 /proc/keys /proc/timer_list") else { return };
+    let devices = folder_of(&trial).join("devices");
+    for folder in ["pts", "shm", "mqueue"] {
+        std::fs::create_dir_all(devices.join(folder)).expect("made");
+    }
+    trial.request.mounts = vec![bind("/dev", &devices, false)];
+    for target in ["/proc/timer_list", "/proc/1/environ", "/etc/passwd"] {
+        std::os::unix::fs::symlink(target, devices.join("null")).expect("linked");
+        let outcome = trial.run();
+        let error = outcome.error.expect("refused");
+        assert!(error.what.contains("/dev/null is something else in this container"), "{target}: {error}");
+        std::fs::remove_file(devices.join("null")).expect("removed");
+    }
+}
+
+/// Processes that are about to become something else inside are still ours: nobody inside may look at them. Most of the
+/// way they have privileges that nobody inside has, which is enough; from where they give those up until they have become
+/// the program nothing but `PR_SET_DUMPABLE` keeps others away, which takes luck to see here. Where that moment lasts, with
+/// `init: true`, it is seen for certain: [`a_small_init`].
 #[test]
 fn our_program_is_never_seen() {
     let script = "echo begun > /tmp/begun; while :; do for p in /proc/[0-9]*; do for l in exe root cwd fd/3 fd/4 fd/5 fd/6; do \

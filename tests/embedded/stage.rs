@@ -5,6 +5,7 @@ use crate::support::embedded::Home;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -172,11 +173,34 @@ pub(crate) fn open(pid: u32) -> Option<OwnedFd> {
 
 /// Waits for a command's end with its output; one that doesn't end is a failure.
 pub(crate) fn finished(mut child: Child, words: &[&str]) -> Output {
+    fn reader(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = from.map(|mut f| f.read_to_end(&mut all));
+            all
+        })
+    }
+    let readers = (reader(child.stdout.take()), reader(child.stderr.take()));
     let pidfd = open(child.id()).unwrap();
     let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-    if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).unwrap() == 0 {
+    let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).unwrap() != 0;
+    if !ended {
         let _ = child.kill();
-        panic!("{words:?} doesn't end: {:?}", child.wait_with_output());
     }
-    child.wait_with_output().unwrap()
+    let status = child.wait().unwrap();
+    let output = Output { status, stdout: readers.0.join().unwrap(), stderr: readers.1.join().unwrap() };
+    assert!(ended, "{words:?} doesn't end: {output:?}");
+    output
+}
+
+/// The same command below another program.
+pub(crate) fn through(command: &Command, program: &str, words: &[&str]) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(words).arg(command.get_program()).args(command.get_args());
+    outer.env_clear().envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    if let Some(folder) = command.get_current_dir() {
+        outer.current_dir(folder);
+    }
+    outer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    outer
 }

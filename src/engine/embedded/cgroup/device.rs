@@ -82,9 +82,10 @@ pub(super) fn rules(resources: &ResourceSpec, privileged: bool) -> Result<Vec<Ru
     }
     let node = Access { make: true, ..Access::default() };
     let mut rules = vec![Rule { kind: 'b', major: None, minor: None, access: node }, Rule { kind: 'c', major: None, minor: None, access: node }];
-    // null, zero, full, random, urandom, tty, console, ptmx, the terminals of devpts.
+    // null, zero, full, random, urandom, tty, console, ptmx, the terminals of devpts, and tun, which is worth nothing without
+    // CAP_NET_ADMIN: programs that have that one make the node themselves, as they may with runc.
     for (major, minor) in
-        [(1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None)]
+        [(1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(1)), (5, Some(2)), (136, None), (10, Some(200))]
     {
         rules.push(Rule { kind: 'c', major: Some(major), minor, access: all });
     }

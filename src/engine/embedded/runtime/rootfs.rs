@@ -315,6 +315,11 @@ pub fn mask(root: &Root) -> Result<(), EngineError> {
         fix().told(|| format!("{path} can't be made read-only"))?;
     }
     let null = root.find("/dev/null").told(|| "/dev/null is not there".into())?;
+    // What an image or a volume has put there instead would not hide anything, but show it in many places.
+    let info = rustix::fs::fstat(&null).told(|| "/dev/null can't be looked at".into())?;
+    if rustix::fs::FileType::from_raw_mode(info.st_mode) != rustix::fs::FileType::CharacterDevice || info.st_rdev != rustix::fs::makedev(1, 3) {
+        return Err(refused("/dev/null is something else in this container: nothing can be hidden by it"));
+    }
     let mut empty: Option<OwnedFd> = None;
     let thermal = thermal_throttles(root);
     for path in MASKED.iter().copied().chain(thermal.iter().map(String::as_str)) {
