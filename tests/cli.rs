@@ -4,6 +4,9 @@
 mod faults;
 #[path = "cli/projects.rs"]
 mod projects;
+#[cfg(all(feature = "embedded", target_os = "linux"))]
+#[path = "cli/stores.rs"]
+mod stores;
 mod support;
 
 use std::path::Path;

@@ -116,6 +116,11 @@ pub(crate) fn advice(finding: &Diagnostic, facts: &Facts) -> Option<String> {
         "engine-refused" if has(&["all ports are allocated"]) => {
             "every host port of the range is taken: make the range wider, or free some".to_owned()
         }
+        "not-found" if has(&["there is no image"]) && !has(&[" in "]) => "`consort image ls` lists those that are here".to_owned(),
+        "not-found" if has(&["there is no volume"]) => "`consort volume ls` lists those that are here".to_owned(),
+        "conflict" if has(&["was made of it", "is in use by container"]) => {
+            "remove the container first, or bring its project down: `consort -p PROJECT down`".to_owned()
+        }
         "not-found" if about_image => {
             "is the name spelled right, and does the tag exist? A private image needs `docker login` first; an image that is built needs `build:`"
                 .to_owned()

@@ -40,19 +40,26 @@ impl Prompt {
     /// Asks.
     pub(crate) async fn ask(&mut self, question: &str) -> Answer {
         self.asker.show(format!("{question} [y/N] ")).await;
+        let (answer, broken) = self.answer().await;
+        if !broken {
+            self.asker.show("\n").await;
+        }
+        answer
+    }
+
+    /// Reads the answer to a question that was shown already; and whether there is a line break behind it on the screen: who
+    /// answers through a pipe leaves none.
+    pub(crate) async fn answer(&mut self) -> (Answer, bool) {
         let mut line = String::new();
         if let Some(input) = &mut self.input {
             let _ = input.read_line(&mut line).await;
         }
-        // Who answers through a pipe leaves no line break on the screen.
-        if !self.terminal || line.is_empty() {
-            self.asker.show("\n").await;
-        }
-        match line.as_str() {
+        let answer = match line.as_str() {
             "" => Answer::Nobody,
             line if truth(line) => Answer::Yes,
             _ => Answer::No,
-        }
+        };
+        (answer, self.terminal && !line.is_empty())
     }
 
     /// Standard input itself, for who reads all of it.

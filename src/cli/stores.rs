@@ -4,6 +4,7 @@
 
 use super::app::App;
 use super::fault::{Fault, usage};
+use super::prompt::Answer;
 use crate::engine::embedded::Embedded;
 use crate::ui::table::{Columns, Row, formatted, json_line, table};
 use crate::world::EngineError;
@@ -67,6 +68,11 @@ pub(crate) async fn sure(app: &mut App, force: bool, warning: &str) -> bool {
     if force {
         return true;
     }
-    app.console.note(&format!("WARNING! {warning}\n")).await;
-    app.prompt.confirm("Are you sure you want to continue?").await
+    // No view is under way that would show a question.
+    app.console.note(&format!("WARNING! {warning}\nAre you sure you want to continue? [y/N] ")).await;
+    let (answer, broken) = app.prompt.answer().await;
+    if !broken {
+        app.console.note("\n").await;
+    }
+    answer == Answer::Yes
 }

@@ -17,6 +17,7 @@ pub(super) fn services(services: &[&Service], project: &Project, capabilities: &
         gaps(service, capabilities, &own, &mut put);
         refused(service, capabilities, &own, &mut put);
     }
+    refused_resources(project, capabilities, &mut |path, fault| found.push(fault.at_opt(places(&path))));
     found
 }
 
@@ -96,6 +97,9 @@ fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
     let mut error = |path: KeyPath, what: &str| {
         put(path, Diagnostic::error("engine-cannot", format!("this engine can't do {what}")).help("take it out, or use an engine that can"));
     };
+    for (i, device) in service.devices.iter().enumerate().filter(|(_, d)| !can.cdi && lower::is_cdi_name(&d.source)) {
+        error(own.key("devices").index(i), &format!("devices by name of the Container Device Interface ({})", device.source));
+    }
     for (i, mount) in service.volumes.iter().enumerate() {
         let path = own.key("volumes").index(i);
         if mount.kind == MountType::Image && !can.image_mounts {
@@ -142,34 +146,79 @@ fn gaps(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
     }
 }
 
-/// Keys that the engine says it can't honour.
+/// A pattern of [`Capabilities::refused`].
+struct Pattern<'p> {
+    path: Vec<&'p str>,
+    /// Beginnings of values that are meant; none means all.
+    begins: Vec<&'p str>,
+    /// Values that are not meant.
+    but: Vec<&'p str>,
+}
+
+impl<'p> Pattern<'p> {
+    fn read(text: &'p str) -> Self {
+        let (text, but) = text.split_once("!=").unwrap_or((text, ""));
+        let (text, begins) = text.split_once('~').unwrap_or((text, ""));
+        let list = |words: &'p str| words.split('|').filter(|w| !w.is_empty()).collect();
+        Self { path: text.split('.').collect(), begins: list(begins), but: list(but) }
+    }
+
+    fn means(&self, value: &serde_json::Value) -> bool {
+        let text = value.as_str().unwrap_or_default();
+        (self.begins.is_empty() || self.begins.iter().any(|b| text.starts_with(b))) && !self.but.contains(&text)
+    }
+}
+
+/// Keys of a service that the engine says it can't honour.
 fn refused(service: &Service, can: &Capabilities, own: &KeyPath, put: Put) {
     if can.refused.is_empty() && can.ignored.is_empty() {
         return;
     }
     // The model has string keys only.
     let Ok(tree) = serde_json::to_value(service) else { return };
+    sift(&tree, "services.*.", can, own, put);
+}
+
+/// Keys of networks and volumes that the engine says it can't honour.
+fn refused_resources(project: &Project, can: &Capabilities, put: Put) {
+    let mut each = |kind: &str, key: &str, external: bool, tree: serde_json::Result<serde_json::Value>| {
+        if let (false, Ok(tree)) = (external, tree) {
+            sift(&tree, &format!("{kind}.*."), can, &KeyPath::of([kind, key]), put);
+        }
+    };
+    for (key, network) in &project.networks {
+        each("networks", key, network.external, serde_json::to_value(network));
+    }
+    for (key, volume) in &project.volumes {
+        each("volumes", key, volume.external, serde_json::to_value(volume));
+    }
+}
+
+fn sift(tree: &serde_json::Value, kind: &str, can: &Capabilities, own: &KeyPath, put: Put) {
     let mut each = |patterns: &[(&str, &str)], fault: &dyn Fn(&str, &str) -> Diagnostic| {
-        for (pattern, why) in patterns.iter().filter_map(|(p, why)| Some((p.strip_prefix("services.*.")?, *why))) {
-            let parts: Vec<&str> = pattern.split('.').collect();
+        for (text, why) in patterns.iter().filter_map(|(p, why)| Some((p.strip_prefix(kind)?, *why))) {
+            let pattern = Pattern::read(text);
             let mut hits = Vec::new();
-            walk(&tree, &parts, own.clone(), &mut hits);
-            for path in hits {
-                let key = path.last_key().unwrap_or(pattern).to_owned();
+            walk(tree, &pattern.path, own.clone(), &mut hits);
+            for (path, _) in hits.into_iter().filter(|(_, value)| pattern.means(value)) {
+                let key = path.last_key().unwrap_or(text).to_owned();
                 put(path, fault(&key, why));
             }
         }
     };
-    each(&can.refused, &|key, why| Diagnostic::error("engine-cannot", format!("this engine can't honour `{key}`: {why}")));
+    each(&can.refused, &|key, why| {
+        let fault = Diagnostic::error("engine-cannot", format!("this engine can't honour `{key}`: {why}"));
+        fault.help("take it out, or use an engine that can")
+    });
     each(&can.ignored, &|key, why| Diagnostic::warning("engine-cannot", format!("this engine leaves `{key}` out: {why}")));
 }
 
-/// The paths in `tree` that match; `*` stands for any key or item. Nulls are nothing.
-fn walk(tree: &serde_json::Value, pattern: &[&str], path: KeyPath, hits: &mut Vec<KeyPath>) {
+/// The places in `tree` that match, and what is there; `*` stands for any key or item. Nulls are nothing.
+fn walk<'t>(tree: &'t serde_json::Value, pattern: &[&str], path: KeyPath, hits: &mut Vec<(KeyPath, &'t serde_json::Value)>) {
     use serde_json::Value;
     let Some((first, rest)) = pattern.split_first() else {
         if !tree.is_null() {
-            hits.push(path);
+            hits.push((path, tree));
         }
         return;
     };
@@ -201,12 +250,20 @@ mod tests {
         let hit = |pattern: &str| {
             let mut hits = Vec::new();
             walk(&tree, &pattern.split('.').collect::<Vec<_>>(), KeyPath::root(), &mut hits);
-            hits.iter().map(ToString::to_string).collect::<Vec<_>>()
+            hits.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(hit("isolation"), ["isolation"]);
         assert_eq!(hit("volumes.*.bind.selinux"), ["volumes[0].bind.selinux"]);
         assert_eq!(hit("volumes.bind.selinux"), ["volumes[0].bind.selinux"]);
         assert!(hit("command").is_empty());
         assert!(hit("missing.*").is_empty());
+    }
+
+    #[test]
+    fn patterns_choose_values() {
+        let means = |pattern: &str, value: &str| Pattern::read(pattern).means(&value.into());
+        assert!(means("a.b", "x") && means("a!=b|c", "x") && !means("a!=b|c", "c"));
+        assert!(means("a~lab|app", "apparmor=x") && !means("a~lab|app", "seccomp=x"));
+        assert!(means("a~app!=app:no", "app:x") && !means("a~app!=app:no", "app:no"));
     }
 }

@@ -47,8 +47,11 @@ pub struct Capabilities {
     pub pull: bool,
     /// Pauses and resumes containers.
     pub pause: bool,
-    /// Keys of the format, as dotted patterns (`services.*.isolation`), that this engine can't honour although it
-    /// has no switch above; each with the reason in words.
+    /// Devices by the names of the Container Device Interface.
+    pub cdi: bool,
+    /// Keys of the format, as dotted patterns (`services.*.isolation`, `volumes.*.driver`), that this engine can't honour
+    /// although it has no switch above; each with the reason in words. `PATTERN!=A|B` leaves these values out,
+    /// `PATTERN~A|B` means values that begin so alone.
     pub refused: Vec<(&'static str, &'static str)>,
     /// The same of keys that only make a difference: they are left out, with a warning.
     pub ignored: Vec<(&'static str, &'static str)>,
@@ -74,6 +77,7 @@ impl Capabilities {
             links: true,
             own_dns: true,
             pull: true,
+            cdi: true,
             pause: true,
             refused: Vec::new(),
             ignored: Vec::new(),

@@ -98,6 +98,7 @@ impl Quirks {
             links: !self.podman,
             own_dns: !self.dns_hides_names,
             pull: true,
+            cdi: true,
             pause: true,
             refused: if self.podman { REFUSED.to_vec() } else { Vec::new() },
             ignored: if self.podman { IGNORED.to_vec() } else { Vec::new() },

@@ -5,23 +5,34 @@ use crate::engine::{ProgressSink, hook};
 use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, Target, label};
 
 /// What this engine has no switch for and can't honour.
-const REFUSED: [(&str, &str); 9] = [
-    ("services.*.cgroup", "every container has a control group namespace of its own"),
+const REFUSED: [(&str, &str); 12] = [
+    ("networks.*.driver!=bridge|default|host|none|null", "it knows bridge networks alone"),
+    ("networks.*.ipam.driver!=default", "it gives addresses away itself"),
     ("services.*.credential_spec", WINDOWS),
     ("services.*.deploy.resources.reservations.devices", GPUS),
     ("services.*.gpus", GPUS),
-    ("services.*.isolation", WINDOWS),
+    ("services.*.isolation!=default", WINDOWS),
+    ("services.*.logging.driver!=json-file|local|none", "logs are kept in files alone: json-file, local, or none"),
     ("services.*.storage_opt", "a container's layer is a folder, which has no size of its own"),
-    ("services.*.userns_mode", "root in a container is root of the machine, without most privileges"),
+    ("services.*.userns_mode!=host", "root in a container is root of the machine, without most privileges"),
     ("services.*.cpu_count", WINDOWS),
     ("services.*.cpu_percent", WINDOWS),
+    ("volumes.*.driver!=local", "it knows `local` alone, with `type`, `o` and `device`"),
+];
+/// The same of what a container can do without.
+const IGNORED: [(&str, &str); 2] = [
+    (
+        "services.*.security_opt~apparmor!=apparmor:unconfined|apparmor=unconfined",
+        "profiles of AppArmor are applied by another runtime alone (`runtime`)",
+    ),
+    ("services.*.security_opt~label!=label:disable|label=disable", "there are no labels of SELinux here"),
 ];
 const WINDOWS: &str = "it is for containers of Windows";
-const GPUS: &str = "devices by capability need a driver's helper; name them under `devices`";
+const GPUS: &str = "devices by capability need a driver's helper; name them under `devices`, or take its runtime (`runtime: nvidia`)";
 
 /// What this engine can do.
 pub fn capabilities() -> Capabilities {
-    Capabilities { refused: REFUSED.to_vec(), ..Capabilities::all() }
+    Capabilities { refused: REFUSED.to_vec(), ignored: IGNORED.to_vec(), cdi: false, ..Capabilities::all() }
 }
 
 /// Does one thing.

@@ -115,11 +115,28 @@ pub fn is_name(text: &str) -> bool {
 /// # Errors
 /// As those two.
 pub fn replace(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    put(file, |beside| std::fs::write(beside, content))
+}
+
+/// As [`replace`]; the new content is on the disk before it is seen, so that no power cut leaves an empty file.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_durably(file: &Path, content: &[u8]) -> std::io::Result<()> {
+    put(file, |beside| {
+        use std::io::Write as _;
+        let mut open = std::fs::File::create(beside)?;
+        open.write_all(content)?;
+        open.sync_data()
+    })
+}
+
+fn put(file: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut beside = file.as_os_str().to_owned();
     // Threads of one process write the same file too.
     beside.push(format!(".{}-{}.new", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    let replaced = std::fs::write(&beside, content).and_then(|()| std::fs::rename(&beside, file));
+    let replaced = write(Path::new(&beside)).and_then(|()| std::fs::rename(&beside, file));
     if replaced.is_err() {
         let _ = std::fs::remove_file(&beside);
     }

@@ -167,6 +167,16 @@ pub fn write<T: Serialize>(file: &Path, record: &T) -> Result<(), EngineError> {
     place::replace(file, &text).map_err(|e| failed(&format!("{} can't be written", file.display()), &e))
 }
 
+/// As [`write`], and it survives a power cut: what it names has to be on the disk by then.
+///
+/// # Errors
+/// It can't be written.
+pub fn write_durably<T: Serialize>(file: &Path, record: &T) -> Result<(), EngineError> {
+    let text = serde_json::to_vec(record)
+        .map_err(|e| EngineError::new(ErrorKind::Protocol, format!("{} can't be written", file.display())).because(e.to_string()))?;
+    place::replace_durably(file, &text).map_err(|e| failed(&format!("{} can't be written", file.display()), &e))
+}
+
 /// The error of a system call on a file: what happened, and a kind that callers act on.
 pub fn failed(what: &str, error: &std::io::Error) -> EngineError {
     use std::io::ErrorKind as Io;

@@ -6,6 +6,7 @@ mod resources;
 
 pub(super) use mounts::{files, volume_name};
 pub(super) use networks::{network_keys, network_name, network_spec, volume_spec};
+pub(super) use resources::is_cdi_name;
 
 use crate::digest::sha256;
 use crate::model::{Hook, Project, Service};

@@ -82,7 +82,7 @@ fn request(device: &DeviceRequest, capabilities: Vec<String>) -> DeviceRequestSp
 }
 
 /// `vendor.com/class=name` (Container Device Interface).
-fn is_cdi_name(name: &str) -> bool {
+pub(in crate::plan) fn is_cdi_name(name: &str) -> bool {
     !name.starts_with('/') && name.split_once('=').is_some_and(|(kind, device)| !device.is_empty() && kind.contains('/'))
 }
 

@@ -614,7 +614,7 @@ fn what_an_engine_can_not_do_is_said_at_its_line() {
         faults(result),
         "engine-cannot: this engine can't do links / take it out, or use an engine that can\n\
          engine-cannot: this engine can't do names of interfaces / take it out, or use an engine that can\n\
-         engine-cannot: this engine can't honour `isolation`: there is no Windows here"
+         engine-cannot: this engine can't honour `isolation`: there is no Windows here / take it out, or use an engine that can"
     );
     let only_gateway = Capabilities { gateway_priority: false, ..docker() };
     let plan = plan_up(&project, &World::of(&project).observed, &only_gateway, &UpOptions::default(), &nowhere).unwrap();

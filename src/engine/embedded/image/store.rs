@@ -3,7 +3,7 @@
 use super::layer::{self, Limits, stream};
 use super::name::{Platform, is_hex};
 use super::{Image, ImageConfig, Store};
-use crate::engine::embedded::record;
+use crate::engine::embedded::{place, record};
 use crate::units::Timestamp;
 use crate::world::{EngineError, ErrorKind};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -175,7 +175,7 @@ impl Store {
                 _ => {}
             }
         } else if current != before {
-            record::write(&file, &current)?;
+            record::write_durably(&file, &current)?;
         }
         Ok(answer)
     }
@@ -326,7 +326,7 @@ impl Intake {
         let file = self.store.blob_file(&digest);
         if !file.exists() {
             let beside = self.temporary.path().join(digest.trim_start_matches("sha256:"));
-            std::fs::write(&beside, bytes)
+            place::replace_durably(&beside, bytes)
                 .and_then(|()| std::fs::rename(&beside, &file))
                 .map_err(|e| record::failed("an image can't be kept", &e))?;
         }
@@ -354,6 +354,9 @@ impl Intake {
         }
         let about = LayerRecord { size: unpacked.size, archive, repeatable: unpacked.repeatable, opaque: unpacked.opaque };
         record::write(&temporary.path().join("layer.json"), &about)?;
+        // Before it is seen: after a power cut a layer is whole or absent. One call for all of its files, and what others
+        // have written meanwhile; a call for each file would wait for the disk as often.
+        File::open(temporary.path()).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?)).map_err(failed)?;
         let folder = self.store.layer_folder(&diff_id);
         match std::fs::rename(temporary.path(), &folder) {
             Ok(()) => Ok((diff_id, about)),
@@ -382,7 +385,7 @@ impl Intake {
 
     /// Keeps the record of an image.
     pub fn keep(&self, image: &ImageRecord) -> Result<(), EngineError> {
-        record::write(&self.store.image_file(&image.id), image)
+        record::write_durably(&self.store.image_file(&image.id), image)
     }
 
     /// Gives an image a name.

@@ -78,7 +78,9 @@ impl Options {
                 }
                 _ => {
                     let what = format!("network {} has an option that isn't known: {key}", spec.name);
-                    return Err(EngineError::new(ErrorKind::Unsupported, what));
+                    return Err(
+                        EngineError::new(ErrorKind::Unsupported, what).because("take it out of `driver_opts`, or use an engine that knows it")
+                    );
                 }
             }
         }
@@ -124,8 +126,9 @@ pub fn create(places: &Places, spec: &NetworkSpec) -> Result<NetworkRecord, Engi
     if matches!(spec.name.as_str(), "host" | "none") {
         return Err(failure(ErrorKind::Conflict, format!("network {} is always there and can't be created", spec.name)));
     }
-    if !matches!(spec.ipam_driver.as_str(), "" | "default") || !spec.ipam_options.is_empty() {
-        let what = format!("network {} wants an address manager other than the default one, or options for it", spec.name);
+    // The default manager has no options: those that it is given do nothing, here as with Docker.
+    if !matches!(spec.ipam_driver.as_str(), "" | "default") {
+        let what = format!("network {} wants an address manager other than the default one", spec.name);
         return Err(failure(ErrorKind::Unsupported, what));
     }
     let options = Options::read(spec)?;

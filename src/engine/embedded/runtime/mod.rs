@@ -208,18 +208,12 @@ pub fn spread(folder: &Path) {
 /// What [`prepare`] would refuse, as far as it is known before.
 pub fn warnings(spec: &ContainerSpec) -> Result<Vec<String>, EngineError> {
     let mut warnings = limit::check(&spec.resources.ulimits)?;
-    let options = privilege::Options::of(&spec.security)?;
+    privilege::Options::of(&spec.security)?;
     let wanted = privilege::of(&spec.security)?;
     let missing = wanted & !privilege::own();
     if !spec.security.privileged && missing != 0 && !spec.security.cap_add.iter().any(|c| c.eq_ignore_ascii_case("ALL")) {
         let names = privilege::NAMES.iter().enumerate().filter(|(at, _)| missing & (1 << at) != 0).map(|(_, name)| *name).collect::<Vec<_>>();
         warnings.push(format!("capabilities that this machine doesn't give even root can't be given: {}", names.join(", ")));
-    }
-    if !matches!(options.apparmor.as_str(), "" | "unconfined") {
-        warnings.push(format!("the AppArmor profile `{}` is not applied: this engine has no AppArmor support yet", options.apparmor));
-    }
-    if options.labels.iter().any(|l| l != "disable") {
-        warnings.push("SELinux labels are not applied: this engine has no SELinux support yet".into());
     }
     sysctl::of(spec)?;
     warnings.extend(beyond_us(spec)?);
