@@ -3,6 +3,10 @@
 //! A line is written by one call to a file open for appending, so lines never mix. When the file has grown too large its
 //! writer renames it, alone: others write under a shared lock and look first whether the file is still the one of that
 //! name. Readers read the old one to its end before they go on to the new one.
+//!
+//! Whoever follows has a datagram socket in a folder, and whoever has written knocks at each of them. (The kernel could
+//! tell as well that a file was written to, by inotify(7); but whoever has asked it for that waits until all processors
+//! have taken notice when he ends, which takes longer than most commands do.)
 
 use super::Places;
 use super::record::failed;
@@ -11,13 +15,15 @@ use bytes::BytesMut;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -40,12 +46,13 @@ pub struct EventLine {
 pub struct EventLog {
     path: PathBuf,
     file: Option<File>,
+    knocker: Option<Knocker>,
 }
 
 impl EventLog {
     /// Nothing is opened before the first event.
     pub fn new(places: &Places) -> Self {
-        Self { path: places.events(), file: None }
+        Self { path: places.events(), file: None, knocker: None }
     }
 
     /// Writes an event.
@@ -53,6 +60,17 @@ impl EventLog {
     /// # Errors
     /// The file can't be opened or written.
     pub fn append(&mut self, project: &str, event: EngineEvent) -> io::Result<()> {
+        let written = self.write(project, event);
+        if self.knocker.is_none() {
+            self.knocker = Some(Knocker::new(&listeners(&self.path))?);
+        }
+        if let Some(knocker) = &mut self.knocker {
+            knocker.knock();
+        }
+        written
+    }
+
+    fn write(&mut self, project: &str, event: EngineEvent) -> io::Result<()> {
         let mut line = serde_json::to_vec(&EventLine { project: project.to_owned(), event })?;
         line.push(b'\n');
         let mut file = loop {
@@ -77,6 +95,109 @@ impl EventLog {
         }
         self.file = Some(file);
         written
+    }
+}
+
+/// The folder of the sockets of those who follow, beside the file.
+fn listeners(events: &Path) -> PathBuf {
+    events.with_file_name("listeners")
+}
+
+/// A folder, made if it isn't there; closed to others.
+fn folder(path: &Path) -> io::Result<OwnedFd> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// What a folder looked like: its inode and when it was changed, in seconds and nanoseconds.
+type Version = (u64, i64, i64);
+
+/// Wakes those who follow.
+#[derive(Debug)]
+struct Knocker {
+    path: PathBuf,
+    folder: OwnedFd,
+    socket: UnixDatagram,
+    /// Who was there when the folder looked like that; none if it may have changed since without a trace.
+    known: Option<Version>,
+    doors: Vec<std::ffi::OsString>,
+}
+
+impl Knocker {
+    fn new(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { path: path.to_owned(), folder: folder(path)?, socket, known: None, doors: Vec::new() })
+    }
+
+    /// Knocks at every door. Who has been knocked for and hasn't looked yet needs no more; who is gone leaves his door,
+    /// which is taken away.
+    fn knock(&mut self) {
+        self.look();
+        let within = PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()));
+        for name in &self.doors {
+            let door = within.join(name);
+            if self.socket.send_to(b".", &door).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+                let _ = std::fs::remove_file(&door);
+            }
+        }
+    }
+
+    /// Sees who is there: a look at the folder's time, mostly.
+    fn look(&mut self) {
+        let now = match std::fs::metadata(&self.path).map(|m| (m.ino(), m.ctime(), m.ctime_nsec())) {
+            Ok(now) => now,
+            // Somebody has cleaned up; the next follower makes it anew.
+            Err(_) => return self.doors.clear(),
+        };
+        if self.known == Some(now) {
+            return;
+        }
+        if let Ok(folder) = folder(&self.path) {
+            self.folder = folder;
+        }
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let age = (time.tv_sec - now.1).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec - now.2);
+        self.doors = std::fs::read_dir(&self.path).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+        self.known = (age > TICK).then_some(now);
+    }
+}
+
+/// Nanoseconds that a file system's clock may stand still.
+const TICK: i64 = 20_000_000;
+
+/// The socket at which a follower is woken.
+#[derive(Debug)]
+struct Bell {
+    path: PathBuf,
+    socket: tokio::net::UnixDatagram,
+}
+
+impl Bell {
+    fn new(path: &Path) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let folder = folder(path)?;
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let door = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(&name);
+        // Another process had this number, and was killed.
+        let _ = std::fs::remove_file(&door);
+        let socket = UnixDatagram::bind(&door)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { path: path.join(name), socket: tokio::net::UnixDatagram::from_std(socket)? })
+    }
+
+    /// Waits until somebody has knocked since the last time.
+    async fn wait(&self) -> io::Result<()> {
+        self.socket.readable().await?;
+        while self.socket.try_recv(&mut [0]).is_ok() {}
+        Ok(())
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // Whoever knocks next would do it, too.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -124,22 +245,17 @@ pub fn events(places: &Places, project: Option<&str>) -> Result<BoxStream<'stati
 struct Follower {
     path: PathBuf,
     file: File,
-    changes: Changes,
+    bell: Bell,
     unread: BytesMut,
 }
 
 impl Follower {
-    /// Watched from before its end is looked up, so that nothing is missed.
+    /// There is a bell before the end of the file is looked up, so that nothing is missed.
     fn new(path: PathBuf) -> io::Result<Self> {
-        let changes = Changes::new()?;
+        let bell = Bell::new(&listeners(&path))?;
         let mut file = open(&path)?;
-        changes.watch(&path)?;
-        if !is_current(&file, &path) {
-            file = open(&path)?;
-            changes.watch(&path)?;
-        }
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { path, file, changes, unread: BytesMut::new() })
+        Ok(Self { path, file, bell, unread: BytesMut::new() })
     }
 
     async fn next(&mut self) -> io::Result<EventLine> {
@@ -160,10 +276,9 @@ impl Follower {
                     continue;
                 }
                 self.file = open(&self.path)?;
-                self.changes.watch(&self.path)?;
                 continue;
             }
-            self.changes.wait().await?;
+            self.bell.wait().await?;
         }
     }
 
@@ -256,5 +371,31 @@ mod tests {
         tokio::task::yield_now().await;
         b.append("p", event(7)).unwrap();
         assert_eq!(later.await.unwrap(), event(7));
+    }
+
+    #[tokio::test]
+    async fn who_follows_is_woken_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // Longer than the address of a socket may be.
+        let places = Places { state: folder.path().join("state"), run: folder.path().join("r".repeat(200)) };
+        let doors = || std::fs::read_dir(places.run.join("listeners")).unwrap().count();
+        let mut log = EventLog::new(&places);
+        log.append("p", event(0)).unwrap();
+        for n in 1..=3 {
+            let mut events = events(&places, Some("p")).unwrap();
+            assert_eq!(doors(), 1);
+            let next = tokio::spawn(async move { events.next().await.unwrap().unwrap() });
+            tokio::task::yield_now().await;
+            log.append("p", event(n)).unwrap();
+            assert_eq!(next.await.unwrap(), event(n));
+            assert_eq!(doors(), 0);
+        }
+        // One that was killed: its door leads nowhere.
+        drop(UnixDatagram::bind(folder.path().join("dead")).unwrap());
+        std::fs::rename(folder.path().join("dead"), places.run.join("listeners/1-1")).unwrap();
+        let mut events = events(&places, Some("p")).unwrap();
+        log.append("p", event(9)).unwrap();
+        assert_eq!(events.next().await.unwrap().unwrap(), event(9));
+        assert_eq!(doors(), 1);
     }
 }

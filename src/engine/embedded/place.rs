@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///   containers/ID/{stdout,stderr}                  FIFOs, open read-write on both sides
 ///   containers/ID/files/                           what `WriteFiles` brought, until the next start writes it
 ///   networks/NETWORK-ID/CONTAINER-ID.json          a lease: addresses and names on the network
-///   events                                         one JSON line per EngineEvent, appended; readers wait by inotify
+///   events                                         one JSON line per EngineEvent, appended
+///   listeners/PID-N                                where those who follow the events are woken
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
