@@ -7,6 +7,7 @@ use crate::stage::{Stage, finished, open};
 use crate::support::{environment, say};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{BufRead as _, BufReader};
+use std::process::Command;
 use std::time::SystemTime;
 
 /// Two networks, a published port, a named and an anonymous volume, probes, a small init, a terminal, a restart policy.
@@ -159,4 +160,70 @@ volumes: {data: {}}
         let _ = stage.command(&["restart"]).output().unwrap();
     }
     stage.good(&["down", "--volumes"]);
+}
+
+/// Five networks, one of them with a bridge of a fixed name.
+const NETWORKS: &str = "
+services:
+  web:
+    image: rootfs:ROOT
+    stop_grace_period: 0s
+    command: [sleep, '300']
+    networks: [a, b, c, d, e]
+    ports: ['8080:80']
+    volumes: ['/usr:/usr:ro']
+networks: {a: {}, b: {}, c: {enable_ipv6: true}, d: {internal: true}, e: {driver_opts: {com.docker.network.bridge.name: mine}}}
+";
+
+fn said(program: &str, words: &[&str]) -> String {
+    String::from_utf8(Command::new(program).args(words).output().unwrap().stdout).unwrap()
+}
+
+/// The kernel takes its time to remove links, and `down` doesn't wait for it: but nothing acts any more.
+#[test]
+fn nothing_acts_after_down_and_the_next_up_waits_for_nothing() {
+    let Some((stage, _machine)) = Stage::new(NETWORKS) else { return };
+    stage.good(&["up", "-d"]);
+    stage.good(&["down"]);
+    let rest = stage.census_at_rest();
+    for round in 0..4 {
+        stage.good(&["up", "-d"]);
+        assert_eq!(said("ip", &["-o", "link", "show", "type", "bridge", "up"]).lines().count(), 5, "round {round}");
+        let inside = stage.good(&["exec", "-T", "web", "ls", "/sys/class/net"]).0;
+        assert_eq!(String::from_utf8_lossy(&inside.stdout).split_whitespace().count(), 6, "round {round}");
+        stage.good(&["down"]);
+        for what in [&["-o", "addr"][..], &["route"], &["-6", "route"], &["-o", "link", "show", "type", "bridge", "up"]] {
+            let left = said("ip", what);
+            assert!(!left.contains("cs-") && !left.contains("mine"), "round {round}: {left}");
+        }
+        assert_eq!(crate::net::tables(), Vec::<String>::new(), "round {round}");
+        assert!(std::net::TcpListener::bind("0.0.0.0:8080").is_ok(), "round {round}: the port is still taken");
+    }
+    stage.settles(&rest).unwrap();
+}
+
+/// Whoever was to remove bridges was killed: the next command does it.
+#[test]
+fn bridges_that_were_forsaken_are_removed_by_the_next_command() {
+    let Some((stage, _machine)) = Stage::new(NETWORKS) else { return };
+    stage.good(&["up", "-d"]);
+    let described = said("ip", &["-d", "link", "show", "mine"]);
+    let alias = described.lines().find_map(|l| l.trim().strip_prefix("alias ")).unwrap().to_owned();
+    stage.good(&["down"]);
+    let rest = stage.census_at_rest();
+    let leaving = stage.home.run().join("leaving");
+    for next in ["up", "down"] {
+        for bridge in ["cs-0123456789ab", "mine"] {
+            assert!(Command::new("ip").args(["link", "add", bridge, "type", "bridge"]).status().unwrap().success());
+            assert!(Command::new("ip").args(["link", "set", bridge, "alias", &alias]).status().unwrap().success());
+            std::fs::write(leaving.join(bridge), "").unwrap();
+        }
+        // Those of others stay.
+        assert!(Command::new("ip").args(["link", "add", "cs-other", "type", "bridge"]).status().unwrap().success());
+        stage.good(if next == "up" { &["up", "-d"] } else { &["down"] });
+        assert!(!said("ip", &["-o", "link"]).contains("cs-0123456789ab"), "{next}");
+        assert!(Command::new("ip").args(["link", "del", "cs-other"]).status().unwrap().success());
+        stage.good(&["down"]);
+        stage.settles(&rest).unwrap_or_else(|left| panic!("{next}: {left}"));
+    }
 }

@@ -135,7 +135,7 @@ impl Stage {
     /// When nothing runs any more.
     pub(crate) fn census_at_rest(&self) -> Census {
         let mut wanted = self.census();
-        wanted.retain(|l| !l.contains("@consort") && (!l.starts_with("link") || l == "link lo"));
+        wanted.retain(|l| !l.contains("@consort") && (!l.starts_with("link") || l == "link lo") && !l.contains("/leaving/"));
         self.settles(&wanted).unwrap_or_else(|left| panic!("after the first time: {left}"));
         wanted
     }

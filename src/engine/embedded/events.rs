@@ -1,6 +1,6 @@
 //! What happens to containers: a file to which supervisors append, a line an event, and which everybody may follow.
 //!
-//! A line is written by one call to a file open for appending, so lines never mix. When the file has grown too large its
+//! Lines are written by one call to a file open for appending, so lines never mix. When the file has grown too large its
 //! writer renames it, alone: others write under a shared lock and look first whether the file is still the one of that
 //! name. Readers read the old one to its end before they go on to the new one.
 //!
@@ -46,33 +46,45 @@ pub struct EventLine {
 pub struct EventLog {
     path: PathBuf,
     file: Option<File>,
+    /// Lines to be written.
+    lines: Vec<u8>,
     knocker: Option<Knocker>,
 }
 
 impl EventLog {
     /// Nothing is opened before the first event.
     pub fn new(places: &Places) -> Self {
-        Self { path: places.events(), file: None, knocker: None }
+        Self { path: places.events(), file: None, lines: Vec::new(), knocker: None }
     }
 
-    /// Writes an event.
+    /// Takes an event. It is told by the next [`EventLog::flush`].
+    pub fn append(&mut self, project: &str, event: EngineEvent) {
+        // Maps with keys that are no texts are all that JSON refuses; no event has one.
+        let line = serde_json::to_vec(&EventLine { project: project.to_owned(), event }).unwrap_or_default();
+        self.lines.extend(line);
+        self.lines.push(b'\n');
+    }
+
+    /// Writes what has happened, and wakes those who follow.
     ///
     /// # Errors
     /// The file can't be opened or written.
-    pub fn append(&mut self, project: &str, event: EngineEvent) -> io::Result<()> {
-        let written = self.write(project, event);
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.lines);
+        self.write(&lines)?;
         if self.knocker.is_none() {
             self.knocker = Some(Knocker::new(&listeners(&self.path))?);
         }
         if let Some(knocker) = &mut self.knocker {
             knocker.knock();
         }
-        written
+        Ok(())
     }
 
-    fn write(&mut self, project: &str, event: EngineEvent) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&EventLine { project: project.to_owned(), event })?;
-        line.push(b'\n');
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let mut file = loop {
             let file = match self.file.take() {
                 Some(file) => file,
@@ -84,7 +96,7 @@ impl EventLog {
                 break file;
             }
         };
-        let written = file.write_all(&line);
+        let written = file.write_all(lines);
         let large = file.metadata().is_ok_and(|m| m.len() > LARGE);
         flock(&file, FlockOperation::Unlock)?;
         if large && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
@@ -348,17 +360,22 @@ mod tests {
         EngineEvent { time: Timestamp(n), container: ContainerId { id: "c".repeat(64), ..ContainerId::default() }, kind: EventKind::Started }
     }
 
+    fn tell(log: &mut EventLog, project: &str, n: i64) {
+        log.append(project, event(n));
+        log.flush().unwrap();
+    }
+
     #[tokio::test]
     async fn every_event_of_a_project_is_told_across_files() {
         let folder = tempfile::tempdir().unwrap();
         let places = Places { state: folder.path().join("state"), run: folder.path().join("run") };
         let (mut a, mut b) = (EventLog::new(&places), EventLog::new(&places));
-        a.append("p", event(0)).unwrap();
+        tell(&mut a, "p", 0);
         let mut mine = events(&places, Some("p")).unwrap();
         let mut all = events(&places, None).unwrap();
         for n in 1..=40_000 {
             let (log, project) = if n % 2 == 0 { (&mut a, "p") } else { (&mut b, "q") };
-            log.append(project, event(n)).unwrap();
+            tell(log, project, n);
         }
         assert!(places.run.join("events.1").exists(), "a second file was begun");
         for n in 1..=40_000 {
@@ -369,7 +386,7 @@ mod tests {
         }
         let later = tokio::spawn(async move { mine.next().await.unwrap().unwrap() });
         tokio::task::yield_now().await;
-        b.append("p", event(7)).unwrap();
+        tell(&mut b, "p", 7);
         assert_eq!(later.await.unwrap(), event(7));
     }
 
@@ -380,13 +397,13 @@ mod tests {
         let places = Places { state: folder.path().join("state"), run: folder.path().join("r".repeat(200)) };
         let doors = || std::fs::read_dir(places.run.join("listeners")).unwrap().count();
         let mut log = EventLog::new(&places);
-        log.append("p", event(0)).unwrap();
+        tell(&mut log, "p", 0);
         for n in 1..=3 {
             let mut events = events(&places, Some("p")).unwrap();
             assert_eq!(doors(), 1);
             let next = tokio::spawn(async move { events.next().await.unwrap().unwrap() });
             tokio::task::yield_now().await;
-            log.append("p", event(n)).unwrap();
+            tell(&mut log, "p", n);
             assert_eq!(next.await.unwrap(), event(n));
             assert_eq!(doors(), 0);
         }
@@ -394,7 +411,7 @@ mod tests {
         drop(UnixDatagram::bind(folder.path().join("dead")).unwrap());
         std::fs::rename(folder.path().join("dead"), places.run.join("listeners/1-1")).unwrap();
         let mut events = events(&places, Some("p")).unwrap();
-        log.append("p", event(9)).unwrap();
+        tell(&mut log, "p", 9);
         assert_eq!(events.next().await.unwrap().unwrap(), event(9));
         assert_eq!(doors(), 1);
     }

@@ -113,6 +113,11 @@ impl Links {
         }
     }
 
+    /// Whether this command has spoken to the supervisor of a project, and still can.
+    pub async fn is_open(&self, project: &str) -> bool {
+        self.slot(project).lock().await.as_ref().is_some_and(|l| !l.requests.is_closed())
+    }
+
     fn slot(&self, project: &str) -> Arc<tokio::sync::Mutex<Option<Link>>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(open.entry(project.to_owned()).or_default())
@@ -291,6 +296,7 @@ fn may_be_repeated(op: &Op) -> bool {
             | Op::PauseContainer { .. }
             | Op::UnpauseContainer { .. }
             | Op::RemoveContainer { .. }
+            | Op::RemoveNetwork { .. }
             | Op::WriteFiles { .. }
             | Op::ConnectNetwork { .. }
             | Op::DisconnectNetwork { .. }

@@ -58,7 +58,7 @@ use link::Links;
 use observe::Seen;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// The engine.
@@ -68,6 +68,20 @@ pub struct Embedded {
     store: Store,
     links: Arc<Links>,
     environment: BTreeMap<String, String>,
+    /// Projects of containers by id, as far as they were seen. A container's project never changes.
+    projects: Mutex<BTreeMap<String, String>>,
+    /// Told at the end of a thread that sweeps up after others.
+    sweeping: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+}
+
+/// How long a command waits at its end for what it sweeps up after others.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        let sweeping = self.sweeping.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = sweeping.map(|ended| ended.recv_timeout(SWEEP));
+    }
 }
 
 impl Embedded {
@@ -85,7 +99,7 @@ impl Embedded {
         let places = Places::of(environment);
         let store = Store::open(&places)?;
         let links = Arc::new(Links::new(&places, program));
-        Ok(Self { places, store, links, environment: environment.clone() })
+        Ok(Self { places, store, links, environment: environment.clone(), projects: Mutex::default(), sweeping: Mutex::default() })
     }
 
     /// Where its files are.
@@ -100,7 +114,11 @@ impl Embedded {
 
     /// The containers that are asked for. Those whose supervisor has died get a new one first, which knows how they are.
     async fn seen(&self, project: Option<&str>, strangers: bool) -> Result<Vec<Seen>, EngineError> {
-        let read = || observe::containers(&self.places, project, strangers);
+        let read = || {
+            let seen = observe::containers(&self.places, project, strangers)?;
+            self.remember(seen.iter().map(|s| (s.record.id.clone(), s.record.project.clone())));
+            Ok(seen)
+        };
         let seen = read()?;
         let boot = observe::boot();
         let living: BTreeSet<&str> = seen.iter().filter(|s| s.needs_supervisor(&boot)).map(|s| s.record.project.as_str()).collect();
@@ -118,6 +136,40 @@ impl Embedded {
         }
         try_join_all(orphans.into_iter().map(|project| self.links.adopt(project))).await?;
         read()
+    }
+
+    /// Bridges of networks that were removed go, beside everything else, if whoever was to see to it was killed.
+    fn sweep_networks(&self) {
+        let mut sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if sweeping.is_some() || !net::has_leavings(&self.places) {
+            return;
+        }
+        let (places, (done, ended)) = (self.places.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            // They are in nobody's way; the next command tries again.
+            let _ = net::sweep_after_others(&places);
+            drop(done);
+        });
+        *sweeping = Some(ended);
+    }
+
+    /// Somebody else sweeps up, and is not waited for.
+    fn leave_networks(&self) {
+        self.sweeping.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Remembers the projects of containers.
+    fn remember(&self, projects: impl Iterator<Item = (String, String)>) {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner).extend(projects);
+    }
+
+    /// The project of a container.
+    fn project_of(&self, container: &Target) -> Result<String, EngineError> {
+        let known = |id: &String| self.projects.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        match container.id.as_ref().and_then(known) {
+            Some(project) => Ok(project),
+            None => inspect::find(&self.places, container).map(|seen| seen.record.project),
+        }
     }
 
     /// This program, where other processes find it.
@@ -180,6 +232,7 @@ impl Engine for Embedded {
         if !query.containers_only {
             // Of commands that were killed.
             volume::sweep(&self.places);
+            self.sweep_networks();
         }
         observe::observe(&self.places, &self.store, query, seen, now())
     }

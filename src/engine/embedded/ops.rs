@@ -1,8 +1,8 @@
 //! One op: images, networks and volumes here, containers by the supervisor of their project.
 
-use super::{Embedded, blocking, inspect, net, volume};
+use super::{Embedded, blocking, net, volume};
 use crate::engine::{ProgressSink, hook};
-use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, Target, label};
+use crate::world::{Applied, Capabilities, EngineError, ErrorKind, NetworkSpec, Op, label};
 
 /// What this engine has no switch for and can't honour.
 const REFUSED: [(&str, &str); 12] = [
@@ -53,16 +53,7 @@ pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Resul
             let (places, spec) = (engine.places.clone(), spec.clone());
             blocking(move || create_network(&places, &spec)).await
         }
-        Op::RemoveNetwork { name, id } => {
-            let (places, name, id) = (engine.places.clone(), name.clone(), id.clone());
-            blocking(move || {
-                let removed = net::remove(&places, &name, id.as_deref())?;
-                // What supervisors that were killed have left goes along; it harms nobody if it doesn't.
-                let _ = net::sweep(&places);
-                Ok(changed(removed))
-            })
-            .await
-        }
+        Op::RemoveNetwork { name, id } => remove_network(engine, op, name, id.as_deref()).await,
         Op::CreateVolume(spec) => {
             let (places, spec) = (engine.places.clone(), spec.clone());
             blocking(move || {
@@ -78,7 +69,9 @@ pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Resul
         }
         Op::CreateContainer(spec) => {
             let project = spec.labels.get(label::PROJECT).map_or("", String::as_str);
-            engine.links.apply(project, op).await
+            let created = engine.links.apply(project, op).await?;
+            engine.remember(created.id.iter().map(|id| (id.clone(), project.to_owned())));
+            Ok(created)
         }
         Op::RunHook { container, hook } => hook::run(engine, container, hook).await,
         Op::ConnectNetwork { container, .. }
@@ -91,10 +84,10 @@ pub async fn apply(engine: &Embedded, op: &Op, progress: &ProgressSink) -> Resul
         | Op::KillContainer { container, .. }
         | Op::PauseContainer { container }
         | Op::UnpauseContainer { container } => {
-            let project = project_of(engine, container)?;
+            let project = engine.project_of(container)?;
             engine.links.apply(&project, op).await
         }
-        Op::RemoveContainer { container, .. } => match project_of(engine, container) {
+        Op::RemoveContainer { container, .. } => match engine.project_of(container) {
             Ok(project) => engine.links.apply(&project, op).await,
             Err(error) if error.kind == ErrorKind::NotFound => Ok(changed(false)),
             Err(error) => Err(error),
@@ -106,9 +99,21 @@ pub fn changed(changed: bool) -> Applied {
     Applied { changed, ..Applied::default() }
 }
 
-/// The project of a container.
-fn project_of(engine: &Embedded, container: &Target) -> Result<String, EngineError> {
-    inspect::find(&engine.places, container).map(|seen| seen.record.project)
+/// Removes a network. What takes long of it is left to the supervisor that is about to end: when the project has no
+/// container any more.
+async fn remove_network(engine: &Embedded, op: &Op, name: &str, id: Option<&str>) -> Result<Applied, EngineError> {
+    let project = net::find(&engine.places, name)?.and_then(|n| n.spec.labels.get(label::PROJECT).cloned());
+    if let Some(project) = project
+        && engine.links.is_open(&project).await
+        && std::fs::read_dir(engine.places.members(&project)).is_ok_and(|mut members| members.next().is_none())
+    {
+        let removed = engine.links.apply(&project, op).await;
+        // It sweeps up after all when this command has gone.
+        engine.leave_networks();
+        return removed;
+    }
+    let (places, name, id) = (engine.places.clone(), name.to_owned(), id.map(str::to_owned));
+    blocking(move || net::remove(&places, &name, id.as_deref())).await.map(changed)
 }
 
 /// Makes a network; one that is just like it is as good.

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///   containers/ID/{stdout,stderr}                  FIFOs, open read-write on both sides
 ///   containers/ID/files/                           what `WriteFiles` brought, until the next start writes it
 ///   networks/NETWORK-ID/CONTAINER-ID.json          a lease: addresses and names on the network
+///   leaving/BRIDGE                                 an empty file for each bridge that is to be removed
 ///   events                                         one JSON line per EngineEvent, appended
 ///   listeners/PID-N                                where those who follow the events are woken
 /// ```

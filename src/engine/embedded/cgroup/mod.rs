@@ -208,7 +208,17 @@ impl Cgroup {
         if layout.unified_has_controllers() { usage::v2(&layout.unified_folder(&self.path)) } else { usage::v1(layout, &self.path) }
     }
 
-    /// Becomes readable when memory has run out in it; then [`Usage::oom_kills`] tells.
+    /// How many processes the kernel has killed in it because memory ran out: [`Usage::oom_kills`] without the rest.
+    pub fn oom_kills(&self) -> u64 {
+        let layout = layout();
+        if layout.unified_has_controllers() {
+            usage::killed_v2(&layout.unified_folder(&self.path))
+        } else {
+            layout.of_controller("memory").map_or(0, |root| usage::killed_v1(&root.join(&self.path)))
+        }
+    }
+
+    /// Becomes readable when memory has run out in it; then [`Cgroup::oom_kills`] tells.
     pub fn oom_watch(&self) -> Option<OwnedFd> {
         let layout = layout();
         if layout.unified_has_controllers() {

@@ -32,8 +32,18 @@ pub(super) fn v1(layout: &Layout, path: &str) -> Usage {
         cpu: number(&of("cpuacct").join("cpuacct.usage")),
         pids: number(&of("pids").join("pids.current")),
         io: (io("Read "), io("Write ")),
-        oom_kills: field(&text(&memory.join("memory.oom_control")), "oom_kill"),
+        oom_kills: killed_v1(&memory),
     }
+}
+
+/// [`Usage::oom_kills`] alone; `folder` is that of the memory controller.
+pub(super) fn killed_v1(folder: &Path) -> u64 {
+    field(&text(&folder.join("memory.oom_control")), "oom_kill")
+}
+
+/// As above.
+pub(super) fn killed_v2(folder: &Path) -> u64 {
+    field(&text(&folder.join("memory.events")), "oom_kill")
 }
 
 pub(super) fn v2(folder: &Path) -> Usage {
@@ -48,7 +58,7 @@ pub(super) fn v2(folder: &Path) -> Usage {
         cpu: field(&text(&folder.join("cpu.stat")), "usage_usec").saturating_mul(1000),
         pids: number(&folder.join("pids.current")),
         io: (io("rbytes"), io("wbytes")),
-        oom_kills: field(&text(&folder.join("memory.events")), "oom_kill"),
+        oom_kills: killed_v2(folder),
     }
 }
 

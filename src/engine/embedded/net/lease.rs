@@ -259,7 +259,7 @@ impl Leases {
     /// Gives a container's lease back.
     pub fn release(&mut self, container: &str) -> Option<Lease> {
         let _ = std::fs::remove_file(self.folder.join(format!("{container}.json")));
-        self.refresh();
+        self.read.remove(container);
         self.known.remove(container)
     }
 }

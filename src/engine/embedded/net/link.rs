@@ -10,6 +10,7 @@ const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
 const SETLINK: u16 = 19;
 const NEWADDR: u16 = 20;
+const DELADDR: u16 = 21;
 const NEWROUTE: u16 = 24;
 const GETROUTE: u16 = 26;
 /// `NLM_F_REPLACE`.
@@ -179,6 +180,51 @@ pub fn raise_bridge(netlink: &Netlink, name: &str, alias: &str, addresses: &[(Ip
     netlink.send(requests)
 }
 
+/// Takes a bridge its addresses, and the routes that come with them, and switches it off.
+///
+/// # Errors
+/// The kernel's; that the bridge has none of them, or isn't there, is no error.
+pub fn lower_bridge(netlink: &Netlink, index: u32, addresses: &[(IpAddr, u8)]) -> Result<(), Refusal> {
+    for (address, prefix) in addresses {
+        let mut requests = Requests::new();
+        requests.add(DELADDR, 0, |a| {
+            a.raw(&[family(*address), *prefix, 0, 0]).raw(&index.to_ne_bytes()).bytes(2, &octets(*address));
+        });
+        match netlink.send(requests) {
+            Err(refusal) if !refusal.is(rustix::io::Errno::ADDRNOTAVAIL) && !refusal.is(rustix::io::Errno::NODEV) => return Err(refusal),
+            _ => {}
+        }
+    }
+    let mut requests = Requests::new();
+    requests.add(SETLINK, 0, |a| {
+        ifinfo(a, index, 0, UP);
+    });
+    match netlink.send(requests) {
+        Err(refusal) if !refusal.is(rustix::io::Errno::NODEV) => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the link of this number. False if there is none.
+///
+/// # Errors
+/// The kernel's.
+pub fn remove_number(netlink: &Netlink, index: u32) -> Result<bool, Refusal> {
+    let mut requests = Requests::new();
+    requests.add(DELLINK, 0, |a| {
+        ifinfo(a, index, 0, 0);
+    });
+    removed(netlink.send(requests))
+}
+
+fn removed(outcome: Result<(), Refusal>) -> Result<bool, Refusal> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(refusal) if refusal.is(rustix::io::Errno::NODEV) => Ok(false),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 /// Removes a link. False if there is none.
 ///
 /// # Errors
@@ -188,11 +234,7 @@ pub fn remove(netlink: &Netlink, name: &str) -> Result<bool, Refusal> {
     requests.add(DELLINK, 0, |a| {
         ifinfo(a, 0, 0, 0).text(IFLA_IFNAME, name);
     });
-    match netlink.send(requests) {
-        Ok(()) => Ok(true),
-        Err(refusal) if refusal.is(rustix::io::Errno::NODEV) => Ok(false),
-        Err(refusal) => Err(refusal),
-    }
+    removed(netlink.send(requests))
 }
 
 /// A cable from a bridge into a network namespace.

@@ -32,7 +32,7 @@ use self::network::Options;
 use self::poll::{Owner, Poll};
 use super::Places;
 use super::record::{self, NetworkRecord};
-use super::sys::netlink::{Netlink, Refusal};
+use super::sys::netlink::Refusal;
 use crate::world::{Attachment, EndpointSpec, EngineError, ErrorKind, NetworkSpec, PortSpec, PublishedPort};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -66,7 +66,10 @@ pub fn create(places: &Places, spec: &NetworkSpec) -> Result<NetworkRecord, Engi
 /// # Errors
 /// [`ErrorKind::Conflict`] while a container is connected, running or not.
 pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, EngineError> {
-    network::remove(places, name, id)
+    let removed = network::remove(places, &network::Tools::new()?, name, id)?;
+    // Its bridge, and what supervisors that were killed have left; that harms nobody if it doesn't go.
+    let _ = sweep(places);
+    Ok(removed)
 }
 
 /// All networks that have a record: those that were created, and `bridge` once it was needed.
@@ -85,13 +88,37 @@ pub fn list_some(places: &Places, needed: &dyn Fn(&str) -> bool) -> Result<Vec<N
     network::list_some(places, needed)
 }
 
-/// Removes what a crash left on the host: bridges and rules of networks that have no record any more, leases and ports of
+/// The network of this name.
+///
+/// # Errors
+/// A record that can't be read.
+pub fn find(places: &Places, name: &str) -> Result<Option<NetworkRecord>, EngineError> {
+    network::named(places, name)
+}
+
+/// Removes what is left on the host: bridges and rules of networks that have no record any more, leases and ports of
 /// containers whose process has ended. Nothing that lives is touched.
+///
+/// The kernel takes its time to remove a link, as it waits for every processor: nobody else waits for this meanwhile.
 ///
 /// # Errors
 /// The kernel can't be asked; a record that can't be read.
 pub fn sweep(places: &Places) -> Result<(), EngineError> {
     network::sweep(places)
+}
+
+/// Whether bridges are to be removed by [`sweep`].
+pub fn has_leavings(places: &Places) -> bool {
+    network::has_leavings(places)
+}
+
+/// As [`sweep`], if those who were about to do it have not, for they were killed. They are waited for.
+///
+/// # Errors
+/// As there.
+pub fn sweep_after_others(places: &Places) -> Result<(), EngineError> {
+    network::wait_for_promises(places)?;
+    if has_leavings(places) { sweep(places) } else { Ok(()) }
 }
 
 /// Who is to be connected.
@@ -120,6 +147,8 @@ pub struct Net {
     /// None before the first container.
     work: Option<Work>,
     notes: Vec<String>,
+    /// Networks were removed, and bridges are to be.
+    promise: Option<network::Promise>,
 }
 
 /// A network that is up.
@@ -135,6 +164,8 @@ struct Network {
 struct Placed {
     name: String,
     pidfd: OwnedFd,
+    /// Its network namespace, once it was entered.
+    namespace: Option<OwnedFd>,
     stands: Vec<Stand>,
     forwards: Vec<rules::Forward>,
     /// What it publishes; sockets are the proxy's.
@@ -146,8 +177,7 @@ struct Placed {
 #[derive(Debug)]
 struct Work {
     home: OwnedFd,
-    route: Netlink,
-    netfilter: Option<Netlink>,
+    tools: network::Tools,
     table: String,
     poll: Poll,
     names: dns::Names,
@@ -158,6 +188,8 @@ struct Work {
     leases: BTreeMap<String, Leases>,
     /// By id of the container.
     guests: BTreeMap<String, Placed>,
+    /// Namespaces of containers that were detached, by id.
+    empty: BTreeMap<String, OwnedFd>,
     scratch: Vec<u8>,
 }
 
@@ -169,7 +201,7 @@ impl Net {
     pub fn new(places: &Places, project: &str) -> Result<Self, EngineError> {
         // One table serves all projects; leases say whose is what.
         let _ = project;
-        Ok(Self { places: places.clone(), work: None, notes: Vec::new() })
+        Ok(Self { places: places.clone(), work: None, notes: Vec::new(), promise: None })
     }
 
     /// What doesn't work as it should, in words: a firewall in the way, ports that couldn't be published. Each is told
@@ -270,11 +302,55 @@ impl Net {
         Ok(())
     }
 
-    /// Forgets a container that has ended: leases, ports, sockets. Its interfaces went with its namespace.
+    /// Forgets a container that has ended: leases, ports, sockets. Nothing is answered from its interfaces any more. They go
+    /// with its namespace, which stays until [`Net::rest`].
     pub fn detach(&mut self, id: &str) {
         if let Some(work) = &mut self.work {
             work.forget(id);
         }
+    }
+
+    /// Lets the namespaces of containers that were detached go: of all of them, or of one.
+    ///
+    /// The kernel takes its time to clear them away, and whoever changes a link anywhere on the machine waits for it
+    /// meanwhile. So it is best done when nobody is in a hurry.
+    pub fn rest(&mut self, id: Option<&str>) {
+        match (&mut self.work, id) {
+            (Some(work), Some(id)) => drop(work.empty.remove(id)),
+            (Some(work), None) => work.empty.clear(),
+            (None, _) => {}
+        }
+    }
+
+    /// Removes a network as [`remove`] does, but for its bridge: that has no address any more and is switched off, and
+    /// waits for [`sweep`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn dismiss(&mut self, name: &str, id: Option<&str>) -> Result<bool, EngineError> {
+        let places = self.places.clone();
+        if self.promise.is_none() {
+            self.promise = Some(network::promise(&places)?);
+        }
+        let work = self.work()?;
+        let removed = network::remove(&places, &work.tools, name, id)?;
+        work.networks.retain(|_, network| network.record.spec.name != name || !removed);
+        work.leases.retain(|id, _| work.networks.contains_key(id));
+        Ok(removed)
+    }
+
+    /// Does what is left to do of [`Net::dismiss`]. The kernel takes its time for that.
+    pub fn settle(&mut self) {
+        if self.promise.is_some() {
+            // What can't be removed is tried again by the next one who looks.
+            let _ = sweep(&self.places);
+            self.promise = None;
+        }
+    }
+
+    /// Whether there was ever a container or a network to take care of.
+    pub fn was_needed(&self) -> bool {
+        self.work.is_some()
     }
 
     /// The address under which a container reaches the host: its default gateway, else the gateway of its first network.
@@ -304,13 +380,12 @@ impl Net {
         self
     }
 
-    /// Removes what the project has left on the host. When its last container has ended.
+    /// Detaches all.
     pub fn clear(&mut self) {
         if let Some(work) = &mut self.work {
             let ids: Vec<String> = work.guests.keys().cloned().collect();
             ids.iter().for_each(|id| work.forget(id));
         }
-        self.work = None;
     }
 }
 
@@ -319,8 +394,7 @@ impl Work {
         let wrong = |e: std::io::Error| record::failed("the kernel's network can't be used", &e);
         Ok(Self {
             home: guest::home().map_err(wrong)?,
-            route: Netlink::route().map_err(wrong)?,
-            netfilter: Netlink::netfilter().ok(),
+            tools: network::Tools::new()?,
             table: rules::table(places),
             poll: Poll::new().map_err(wrong)?,
             names: dns::Names::default(),
@@ -328,6 +402,7 @@ impl Work {
             networks: BTreeMap::new(),
             leases: BTreeMap::new(),
             guests: BTreeMap::new(),
+            empty: BTreeMap::new(),
             scratch: Vec::new(),
         })
     }
@@ -348,7 +423,7 @@ impl Work {
             let _lock = network::lock(places)?;
             // It may have been removed while we waited.
             network::find(places, reference)?;
-            network::raise(places, &record, &self.route)?
+            network::raise(places, &record, &self.tools)?
         };
         for hostile in &raised.hostile {
             let note = format!(
@@ -384,15 +459,21 @@ impl Work {
     ) -> Result<(Vec<Attachment>, Vec<PublishedPort>), EngineError> {
         let pidfd = guest.pidfd.try_clone_to_owned().map_err(|e| record::failed("no descriptor left", &e))?;
         let name = guest.names.first().cloned().unwrap_or_default();
-        self.guests.insert(guest.id.to_owned(), Placed { name, pidfd, stands: Vec::new(), forwards: Vec::new(), held: Vec::new(), next: 0 });
+        self.guests.insert(
+            guest.id.to_owned(),
+            Placed { name, pidfd, namespace: None, stands: Vec::new(), forwards: Vec::new(), held: Vec::new(), next: 0 },
+        );
+        self.empty.remove(guest.id);
         let mut attachments = Vec::new();
         for endpoint in endpoints {
             attachments.extend(self.join(places, guest, endpoint, notes)?);
         }
-        let placed = self.guests.get(guest.id).ok_or_else(|| failure(ErrorKind::NotFound, "the container is gone"))?;
-        let wrong = |e| record::failed(&format!("the network of {} can't be set up", placed.name), &e);
+        let placed = self.guests.get_mut(guest.id).ok_or_else(|| failure(ErrorKind::NotFound, "the container is gone"))?;
+        let wrong = |e| record::failed(&format!("the network of {} can't be set up", guest.names.first().map_or("", |n| n)), &e);
         let stands = &placed.stands;
-        let sockets = guest::inside(&self.home, guest.pidfd, || guest::furnish(stands, guest::Kind::Fresh)).map_err(wrong)?;
+        let furnish = || Ok((guest::home()?, guest::furnish(stands, guest::Kind::Fresh)?));
+        let (namespace, sockets) = guest::inside(&self.home, guest.pidfd, furnish).map_err(wrong)?;
+        placed.namespace = Some(namespace);
         if let Some((udp, tcp)) = sockets {
             let upstream = guest.dns.iter().filter_map(|d| d.parse().ok()).collect();
             self.names.open(&mut self.poll, guest.id, udp, tcp, upstream).map_err(wrong)?;
@@ -484,7 +565,12 @@ impl Work {
         };
         // From here on `forget` takes back what was given.
         placed.stands.push(stand);
-        let laid = match link::lay(&self.route, &cable) {
+        let laid = match link::lay(&self.tools.route, &cable) {
+            // A container that has ended had a process of the same number, and its namespace hasn't gone yet.
+            Err(refusal) if refusal.is(rustix::io::Errno::EXIST) => {
+                let _ = link::remove(&self.tools.route, cable.outside);
+                link::lay(&self.tools.route, &cable)
+            }
             // Somebody removed the bridge behind our back.
             Err(refusal) if refusal.is(rustix::io::Errno::NODEV) => {
                 let record = network.record.clone();
@@ -492,9 +578,9 @@ impl Work {
                 if network::find(places, &endpoint.network)?.id != id {
                     return Err(failure(ErrorKind::NotFound, format!("network {} has been removed", endpoint.network)));
                 }
-                let raised = network::raise(places, &record, &self.route)?;
+                let raised = network::raise(places, &record, &self.tools)?;
                 cable.bridge = raised.index;
-                let laid = link::lay(&self.route, &cable);
+                let laid = link::lay(&self.tools.route, &cable);
                 if let Some(network) = self.networks.get_mut(&id) {
                     network.raised = raised;
                 }
@@ -549,7 +635,7 @@ impl Work {
     /// Takes a cable away and gives its lease back.
     fn cut(&mut self, id: &str, stand: &Stand) {
         // With its namespace gone, so is the cable.
-        let _ = link::remove(&self.route, &stand.outside);
+        let _ = link::remove(&self.tools.route, &stand.outside);
         if let Some(leases) = self.leases.get_mut(&stand.network_id) {
             leases.release(id);
         }
@@ -618,7 +704,7 @@ impl Work {
         if wanted == placed.forwards {
             return Ok(());
         }
-        let Some(netfilter) = &self.netfilter else { return Ok(()) };
+        let Some(netfilter) = &self.tools.netfilter else { return Ok(()) };
         if !placed.forwards.is_empty() {
             let _ = rules::forward(netfilter, &self.table, false, &placed.forwards);
             placed.forwards.clear();
@@ -667,9 +753,11 @@ impl Work {
             }
         }
         let next = u32::try_from(stands.len()).unwrap_or(0) + 16;
-        let sockets = guest::inside(&self.home, guest.pidfd, || guest::furnish(&stands, guest::Kind::Adopted));
-        let sockets = sockets.map_err(|e| record::failed(&format!("the network of {name} can't be entered"), &e))?;
-        self.guests.insert(guest.id.to_owned(), Placed { name: name.clone(), pidfd, stands, forwards: Vec::new(), held: Vec::new(), next });
+        let furnish = || Ok((guest::home()?, guest::furnish(&stands, guest::Kind::Adopted)?));
+        let entered = guest::inside(&self.home, guest.pidfd, furnish);
+        let (namespace, sockets) = entered.map_err(|e| record::failed(&format!("the network of {name} can't be entered"), &e))?;
+        let placed = Placed { name: name.clone(), pidfd, namespace: Some(namespace), stands, forwards: Vec::new(), held: Vec::new(), next };
+        self.guests.insert(guest.id.to_owned(), placed);
         if let Some((udp, tcp)) = sockets {
             let upstream = guest.dns.iter().filter_map(|d| d.parse().ok()).collect();
             let opened = self.names.open(&mut self.poll, guest.id, udp, tcp, upstream);
@@ -701,7 +789,7 @@ impl Work {
         self.names.close(id);
         self.proxy.remove(id);
         let Some(placed) = self.guests.remove(id) else { return };
-        if let Some(netfilter) = self.netfilter.as_ref()
+        if let Some(netfilter) = self.tools.netfilter.as_ref()
             && rules::forward(netfilter, &self.table, false, &placed.forwards).is_err()
         {
             // One that is gone keeps the others from going.
@@ -709,7 +797,8 @@ impl Work {
                 let _ = rules::withdraw(netfilter, &self.table, one);
             }
         }
-        link::silence(&self.route, placed.stands.iter().map(|s| s.outside.as_str()));
+        link::silence(&self.tools.route, placed.stands.iter().map(|s| s.outside.as_str()));
+        self.empty.extend(placed.namespace.map(|namespace| (id.to_owned(), namespace)));
         for stand in &placed.stands {
             if let Some(leases) = self.leases.get_mut(&stand.network_id) {
                 leases.release(id);

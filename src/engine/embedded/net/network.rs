@@ -9,6 +9,7 @@ use crate::engine::embedded::record::{self, ContainerRecord, NetworkRecord, Subn
 use crate::engine::embedded::sys::netlink::Netlink;
 use crate::units::Timestamp;
 use crate::world::{EngineError, ErrorKind, NetworkMode, NetworkSpec};
+use rustix::fs::{FlockOperation, flock};
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::Path;
@@ -103,8 +104,66 @@ pub fn lock(places: &Places) -> Result<Lock, EngineError> {
     Lock::take(&places.run.join("networks"))
 }
 
+/// A note for each bridge that is to be removed, written before its record is: whoever is killed in between leaves it.
+fn leaving(places: &Places) -> std::path::PathBuf {
+    places.run.join("leaving")
+}
+
+/// Says, as long as it is held, that somebody is there who will call [`sweep`].
+///
+/// # Errors
+/// A folder that can't be made or locked.
+pub fn promise(places: &Places) -> Result<Promise, EngineError> {
+    let folder = leaving(places);
+    let wrong = |e: std::io::Error| record::failed(&format!("{} can't be locked", folder.display()), &e);
+    std::fs::create_dir_all(&folder).map_err(wrong)?;
+    let folder = std::fs::File::open(&folder).map_err(wrong)?;
+    flock(&folder, FlockOperation::LockShared).map_err(|e| wrong(e.into()))?;
+    Ok(Promise(folder))
+}
+
+/// See [`promise`].
+#[derive(Debug)]
+pub struct Promise(#[expect(dead_code, reason = "it is a lock")] std::fs::File);
+
+/// See [`super::has_leavings`].
+pub fn has_leavings(places: &Places) -> bool {
+    std::fs::read_dir(leaving(places)).is_ok_and(|mut notes| notes.next().is_some())
+}
+
+/// Waits until nobody holds a [`Promise`]: until it is kept, or broken.
+///
+/// # Errors
+/// A folder that can't be locked.
+pub fn wait_for_promises(places: &Places) -> Result<(), EngineError> {
+    let folder = leaving(places);
+    let waited = std::fs::File::open(&folder).and_then(|f| Ok(flock(&f, FlockOperation::LockExclusive)?));
+    waited.map_err(|e| record::failed(&format!("{} can't be locked", folder.display()), &e))
+}
+
 fn file(places: &Places, name: &str) -> std::path::PathBuf {
     places.networks().join(format!("{name}.json"))
+}
+
+/// Ways to ask the kernel. They are kept where they can be: to close one that rules were removed by takes its time, as the
+/// kernel waits until no processor uses those any more.
+#[derive(Debug)]
+pub struct Tools {
+    /// For links, addresses, routes.
+    pub route: Netlink,
+    /// For rules; none where the kernel has none.
+    pub netfilter: Option<Netlink>,
+}
+
+impl Tools {
+    /// New ones.
+    ///
+    /// # Errors
+    /// No sockets to be had.
+    pub fn new() -> Result<Self, EngineError> {
+        let route = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
+        Ok(Self { route, netfilter: Netlink::netfilter().ok() })
+    }
 }
 
 /// See [`super::create`].
@@ -148,15 +207,20 @@ pub fn create(places: &Places, spec: &NetworkSpec) -> Result<NetworkRecord, Engi
     }
     let bridge = options.bridge.unwrap_or_else(|| format!("cs-{}", id.get(..12).unwrap_or_default()));
     let _machine = Lock::take(Path::new(MACHINE))?;
-    let netlink = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
-    let subnets = choose(places, spec, &id, &netlink)?;
+    let tools = Tools::new()?;
+    let subnets = choose(places, spec, &id, &tools.route)?;
     let network = NetworkRecord { id, spec: spec.clone(), bridge, subnets, created };
-    if link::find(&netlink, &network.bridge).map_err(|r| refused("links can't be listed", &r))?.is_some() {
-        return Err(failure(ErrorKind::Conflict, format!("there is a link {} on this machine already", network.bridge)));
+    if let Some(found) = link::find(&tools.route, &network.bridge).map_err(|r| refused("links can't be listed", &r))? {
+        // That of a network that was removed may not have gone yet.
+        if found.alias != mark(places) || list(places)?.iter().any(|n| n.bridge == found.name) {
+            return Err(failure(ErrorKind::Conflict, format!("there is a link {} on this machine already", network.bridge)));
+        }
+        link::remove(&tools.route, &found.name).map_err(|r| refused(&format!("bridge {} can't be removed", found.name), &r))?;
     }
     record::write(&file, &network)?;
-    if let Err(error) = raise(places, &network, &netlink) {
-        let _ = lower(places, &network, &netlink);
+    if let Err(error) = raise(places, &network, &tools) {
+        let _ = lower(places, &network, &tools);
+        let _ = link::remove(&tools.route, &network.bridge);
         let _ = std::fs::remove_file(&file);
         return Err(error);
     }
@@ -269,7 +333,8 @@ pub struct Raised {
 ///
 /// # Errors
 /// The bridge can't be had.
-pub fn raise(places: &Places, network: &NetworkRecord, netlink: &Netlink) -> Result<Raised, EngineError> {
+pub fn raise(places: &Places, network: &NetworkRecord, tools: &Tools) -> Result<Raised, EngineError> {
+    let netlink = &tools.route;
     let wrong = |r| refused(&format!("bridge {} of network {} can't be set up", network.bridge, network.spec.name), &r);
     let (ipv4, ipv6) = (network.subnets.iter().any(|s| s.address.is_ipv4()), network.subnets.iter().any(|s| s.address.is_ipv6()));
     let found = link::find(netlink, &network.bridge).map_err(wrong)?;
@@ -299,18 +364,18 @@ pub fn raise(places: &Places, network: &NetworkRecord, netlink: &Netlink) -> Res
         }
     };
     let mut raised = Raised { index: up.index, mtu: Some(up.mtu).filter(|m| *m != 1500), ..Raised::default() };
-    if let Ok(netfilter) = Netlink::netfilter() {
+    if let Some(netfilter) = &tools.netfilter {
         let table = rules::table(places);
-        if rules::ensure(&netfilter, &table).is_ok() {
-            rules::add_network(&netfilter, &table, &behaviour(network)?).map_err(|r| refused("rules can't be made", &r))?;
+        if rules::ensure(netfilter, &table).is_ok() {
+            rules::add_network(netfilter, &table, &behaviour(network)?).map_err(|r| refused("rules can't be made", &r))?;
             raised.has_rules = true;
             // 127.0.0.1:PORT of the host is led to a container; the table keeps containers from using that way back.
             if ipv4 {
                 let _ = set(4, &network.bridge, "route_localnet", "1");
             }
-            let outlook = firewall::look(&netfilter, &table);
+            let outlook = firewall::look(netfilter, &table);
             if !network.spec.internal || std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok() {
-                firewall::open(&netfilter, &outlook, &network.bridge).map_err(|r| refused("the firewall takes no rule", &r))?;
+                firewall::open(netfilter, &outlook, &network.bridge).map_err(|r| refused("the firewall takes no rule", &r))?;
             }
             raised.hostile = outlook.hostile;
         }
@@ -345,34 +410,44 @@ pub fn set(family: u8, link: &str, name: &str, value: &str) -> std::io::Result<(
     std::fs::write(format!("/proc/sys/net/ipv{family}/conf/{link}/{name}"), value)
 }
 
-/// Takes a network down. Callers hold [`lock`].
+/// Takes a network down: nothing of it acts any more. Its bridge is left, switched off and without an address, as a link
+/// of these folders that has no record: [`sweep`] removes it. Callers hold [`lock`].
 ///
 /// # Errors
-/// The bridge doesn't go.
-pub fn lower(places: &Places, network: &NetworkRecord, netlink: &Netlink) -> Result<(), EngineError> {
+/// The bridge can't be reached.
+pub fn lower(places: &Places, network: &NetworkRecord, tools: &Tools) -> Result<(), EngineError> {
     if network.bridge.is_empty() {
         return Ok(());
     }
-    if let Ok(netfilter) = Netlink::netfilter() {
-        firewall::close(&netfilter, &network.bridge);
+    if let Some(netfilter) = &tools.netfilter {
+        firewall::close(netfilter, &network.bridge);
         if let Ok(behaviour) = behaviour(network) {
             // Whoever removed the table did this too.
-            let _ = rules::remove_network(&netfilter, &rules::table(places), &behaviour);
+            let _ = rules::remove_network(netfilter, &rules::table(places), &behaviour);
         }
     }
     let wrong = |r| refused(&format!("bridge {} of network {} can't be removed", network.bridge, network.spec.name), &r);
-    if link::find(netlink, &network.bridge).map_err(wrong)?.is_some_and(|l| l.alias == mark(places) || l.alias.is_empty()) {
-        link::remove(netlink, &network.bridge).map_err(wrong)?;
+    match link::find(&tools.route, &network.bridge).map_err(wrong)? {
+        Some(found) if found.alias == mark(places) => {
+            let note = leaving(places).join(&network.bridge);
+            let written = std::fs::create_dir_all(leaving(places)).and_then(|()| std::fs::write(&note, ""));
+            written.map_err(|e| record::failed(&format!("{} can't be written", note.display()), &e))?;
+            let addresses: Vec<_> = network.subnets.iter().map(|s| (s.gateway, s.prefix)).collect();
+            link::lower_bridge(&tools.route, found.index, &addresses).map_err(wrong)?;
+        }
+        // Whoever made it was killed before it was whole; nobody would know it again.
+        Some(found) if found.alias.is_empty() => drop(link::remove_number(&tools.route, found.index).map_err(wrong)?),
+        _ => {}
     }
     let _ = std::fs::remove_dir_all(places.leases(&network.id));
     Ok(())
 }
 
-/// See [`super::remove`].
+/// See [`super::remove`]. The bridge stays, see [`lower`].
 ///
 /// # Errors
 /// As there.
-pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, EngineError> {
+pub fn remove(places: &Places, tools: &Tools, name: &str, id: Option<&str>) -> Result<bool, EngineError> {
     if !is_name(name) || !file(places, name).exists() {
         return Ok(false);
     }
@@ -383,12 +458,11 @@ pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, Eng
     if let Some(container) = connected(places, &network)? {
         return Err(failure(ErrorKind::Conflict, format!("network {name} is in use: container {container} is connected to it")));
     }
-    let netlink = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
     // One whose record can't be understood may need it.
     if list(places).is_ok_and(|all| all.iter().all(|n| n.bridge.is_empty() || n.id == network.id)) {
-        forget_table(places);
+        forget_table(places, tools);
     }
-    lower(places, &network, &netlink)?;
+    lower(places, &network, tools)?;
     // Last: whoever is killed before leaves a network that the next one removes with all that is left of it.
     let file = file(places, name);
     std::fs::remove_file(&file).map_err(|e| record::failed(&format!("{} can't be removed", file.display()), &e))?;
@@ -396,9 +470,9 @@ pub fn remove(places: &Places, name: &str, id: Option<&str>) -> Result<bool, Eng
 }
 
 /// The table goes, as nobody needs it any more.
-fn forget_table(places: &Places) {
-    if let Ok(netfilter) = Netlink::netfilter() {
-        let _ = rules::remove(&netfilter, &rules::table(places));
+fn forget_table(places: &Places, tools: &Tools) {
+    if let Some(netfilter) = &tools.netfilter {
+        let _ = rules::remove(netfilter, &rules::table(places));
     }
 }
 
@@ -451,6 +525,14 @@ pub fn list_some(places: &Places, needed: &dyn Fn(&str) -> bool) -> Result<Vec<N
     Ok(networks)
 }
 
+/// See [`super::find`].
+///
+/// # Errors
+/// As there.
+pub fn named(places: &Places, name: &str) -> Result<Option<NetworkRecord>, EngineError> {
+    if is_name(name) { record::read(&file(places, name)) } else { Ok(None) }
+}
+
 /// The network of this name or id. `bridge`, the network of those who name none, is made when it is needed first.
 ///
 /// # Errors
@@ -481,20 +563,31 @@ fn random_id() -> Result<String, EngineError> {
 /// # Errors
 /// The kernel can't be asked.
 pub fn sweep(places: &Places) -> Result<(), EngineError> {
-    let _lock = lock(places)?;
-    // Records that somebody was killed at while writing them: see `place::replace`. All of them are written under the lock.
-    for entry in std::fs::read_dir(places.networks()).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|n| n.ends_with(".new")) {
-            let _ = std::fs::remove_file(entry.path());
-        }
+    let _promise = promise(places)?;
+    let tools = Tools::new()?;
+    let doomed = {
+        let _lock = lock(places)?;
+        sweep_files(places, &tools)?
+    };
+    // Others wait for the lock, and these take their time. A link's number is never given again, its name may be.
+    for link in doomed {
+        link::remove_number(&tools.route, link.index).map_err(|r| refused(&format!("bridge {} can't be removed", link.name), &r))?;
+        let _ = std::fs::remove_file(leaving(places).join(link.name));
     }
+    Ok(())
+}
+
+/// As [`sweep`], but for the bridges, which are given back. Callers hold [`lock`].
+fn sweep_files(places: &Places, tools: &Tools) -> Result<Vec<link::Link>, EngineError> {
     let networks = list(places)?;
-    let netlink = Netlink::route().map_err(|e| record::failed("the kernel's network can't be asked", &e))?;
     let mark = mark(places);
     let lives = |bridge: &str| networks.iter().any(|n| n.bridge == bridge);
-    for link in link::list(&netlink).map_err(|r| refused("links can't be listed", &r))? {
-        if link.alias == mark && !lives(&link.name) {
-            link::remove(&netlink, &link.name).map_err(|r| refused(&format!("bridge {} can't be removed", link.name), &r))?;
+    let mut doomed = link::list(&tools.route).map_err(|r| refused("links can't be listed", &r))?;
+    doomed.retain(|link| link.alias == mark && !lives(&link.name));
+    // Whoever removed the bridge was killed before the note of it.
+    for note in std::fs::read_dir(leaving(places)).into_iter().flatten().flatten() {
+        if !doomed.iter().any(|l| note.file_name().to_str() == Some(&l.name)) {
+            let _ = std::fs::remove_file(note.path());
         }
     }
     let mut addresses: Vec<IpAddr> = Vec::new();
@@ -516,18 +609,18 @@ pub fn sweep(places: &Places) -> Result<(), EngineError> {
             }
         }
     }
-    let Ok(netfilter) = Netlink::netfilter() else { return Ok(()) };
-    let table = rules::table(places);
+    let Some(netfilter) = &tools.netfilter else { return Ok(doomed) };
     if networks.iter().all(|n| n.bridge.is_empty()) {
-        forget_table(places);
+        forget_table(places, tools);
     } else {
-        rules::sweep(&netfilter, &table, &lives, &|address| addresses.contains(&address));
+        rules::sweep(netfilter, &rules::table(places), &lives, &|address| addresses.contains(&address));
     }
     // Rules in other's chains name bridges; those of other folders still have theirs.
-    for bridge in firewall::bridges(&netfilter) {
-        if !lives(&bridge) && link::find(&netlink, &bridge).is_ok_and(|l| l.is_none()) {
-            firewall::close(&netfilter, &bridge);
+    for bridge in firewall::bridges(netfilter) {
+        let going = doomed.iter().any(|l| l.name == bridge);
+        if !lives(&bridge) && (going || link::find(&tools.route, &bridge).is_ok_and(|l| l.is_none())) {
+            firewall::close(netfilter, &bridge);
         }
     }
-    Ok(())
+    Ok(doomed)
 }

@@ -289,6 +289,10 @@ pub fn withdraw(netlink: &Netlink, table: &str, forward: &Forward) -> Result<(),
 /// # Errors
 /// The kernel's; that there is none is no error.
 pub fn remove(netlink: &Netlink, table: &str) -> Result<(), Refusal> {
+    // A change that is refused has the kernel wait for every processor.
+    if !nft::has_table(netlink, INET, table)? {
+        return Ok(());
+    }
     let mut batch = Batch::new(INET, table);
     batch.remove_table();
     match batch.commit(netlink) {

@@ -34,6 +34,7 @@ pub fn random_id() -> Result<String, EngineError> {
 impl Supervisor {
     /// Creates a container.
     pub fn create(&mut self, mut spec: ContainerSpec) -> Result<Applied, EngineError> {
+        self.go_on();
         let what = format!("container {} can't be created", spec.name);
         let refused = |why: String| Err(EngineError::new(ErrorKind::Refused, what.clone()).because(why));
         if !place::is_name(&spec.name) {

@@ -108,9 +108,12 @@ impl Supervisor {
     pub fn ended(&mut self, id: &str, code: i64, unknown: bool) {
         let (now, passed) = (self.clock.now(), self.clock.passed());
         let Some(mut run) = self.containers.get_mut(id).and_then(|c| c.run.take()) else { return };
+        let own_processes = self.containers.get(id).is_some_and(|c| c.record.spec.security.pid.is_empty());
         // With a process namespace of its own nothing is left; without, the rest goes too.
-        run.cgroup.kill();
-        let usage = run.forgetting.as_ref().map_or_else(|| run.cgroup.usage(), |f| f.usage);
+        if !own_processes {
+            run.cgroup.kill();
+        }
+        let oom_kills = run.forgetting.as_ref().map_or_else(|| run.cgroup.oom_kills(), |f| f.usage.oom_kills);
         if let Some(log) = &mut run.log {
             let mut lost = None;
             for capture in &run.captures {
@@ -123,14 +126,19 @@ impl Supervisor {
         if let Some(health) = &mut run.health {
             health.on(HealthFact::Ended, passed);
         }
-        let out_of_memory = usage.oom_kills > 0 && self.containers.get(id).is_some_and(|c| !c.state.oom_killed);
+        let out_of_memory = oom_kills > 0 && self.containers.get(id).is_some_and(|c| !c.state.oom_killed);
         if let Some(log) = run.log.as_mut().filter(|_| out_of_memory) {
+            let usage = run.forgetting.as_ref().map_or_else(|| run.cgroup.usage(), |f| f.usage);
             note_out_of_memory(log, &usage, now);
         }
         self.let_go(id, run);
         let Some(container) = self.containers.get_mut(id) else { return };
         let then = std::mem::take(&mut container.then);
         let on_purpose = container.state.stopped_on_purpose || !then.is_empty();
+        // Who ends several on purpose doesn't want to wait for the kernel, which clears up after each.
+        if !on_purpose && let Some((net, _)) = &mut self.net {
+            net.rest(Some(id));
+        }
         let fact = if on_purpose { RestartFact::Stopped } else { RestartFact::Exited { code } };
         let action = container.restart.on(fact, passed);
         let state = &mut container.state;
@@ -291,12 +299,11 @@ impl Supervisor {
                 let _ = rustix::io::read(watch, &mut count);
             }
         }
-        let usage = run.cgroup.usage();
-        if usage.oom_kills == 0 || container.state.oom_killed {
+        if run.cgroup.oom_kills() == 0 || container.state.oom_killed {
             return;
         }
         if let Some(log) = &mut run.log {
-            note_out_of_memory(log, &usage, now);
+            note_out_of_memory(log, &run.cgroup.usage(), now);
         }
         container.state.oom_killed = true;
         let _ = self.save(id);

@@ -69,6 +69,7 @@ fn supervise(places: &Places, project: &str) -> Result<(), EngineError> {
         }
     }
     drop(lock);
+    supervisor.last_act();
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::super::net::Guest;
 use super::container::Ticket;
 use super::turn::{Reply, Supervisor, changed};
-use crate::world::{EndpointSpec, EngineError, ErrorKind, NetworkMode, Op, Target};
+use crate::world::{Applied, EndpointSpec, EngineError, ErrorKind, NetworkMode, Op, Target};
 
 impl Supervisor {
     /// Connects a container to one more network.
@@ -57,6 +57,28 @@ impl Supervisor {
             self.save(&id)?;
         }
         Ok(Some(changed(true)))
+    }
+
+    /// Removes a network. Its bridge is removed at the end, see [`Supervisor::last_act`].
+    pub fn dismiss(&mut self, name: &str, id: Option<&str>) -> Result<Applied, EngineError> {
+        let removed = self.net()?.dismiss(name, id)?;
+        self.watch_net();
+        Ok(changed(removed))
+    }
+
+    /// What the kernel takes its time for, when nobody waits any more and the next supervisor may begin: namespaces and
+    /// bridges go. Were we killed, the next command would do it that looks for such leavings.
+    pub fn last_act(mut self) {
+        let Some((mut net, _)) = self.net.take().filter(|(net, _)| net.was_needed()) else { return };
+        net.rest(None);
+        let _ = super::super::net::sweep(&self.places);
+    }
+
+    /// Somebody goes on with the project, so there is no end yet: what was left for it is done now.
+    pub fn go_on(&mut self) {
+        if let Some((net, _)) = &mut self.net {
+            net.settle();
+        }
     }
 
     /// Does something to the networks of a running container; none if it doesn't run.

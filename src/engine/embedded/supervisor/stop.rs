@@ -6,7 +6,7 @@ use super::container::{Container, Then, Ticket, stop_signal};
 use super::exit::signal_to;
 use super::turn::{Due, Reply, Supervisor, changed};
 use crate::policy::RestartFact;
-use crate::world::{Applied, EngineError, ErrorKind, EventKind, Op, State, Target, signal};
+use crate::world::{Applied, EngineError, ErrorKind, EventKind, Op, RestartPolicy, State, Target, signal};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -197,12 +197,15 @@ impl Supervisor {
         }
     }
 
-    /// Remembers that somebody wanted it to end. Written down at once: we may be killed before it has.
+    /// Remembers that somebody wanted it to end. Written down at once if that makes a difference to who comes after us: we
+    /// may be killed before it has ended.
     fn on_purpose(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         if !container.state.stopped_on_purpose {
             container.state.stopped_on_purpose = true;
-            let _ = self.save(id);
+            if container.record.spec.restart != RestartPolicy::No {
+                let _ = self.save(id);
+            }
         }
     }
 

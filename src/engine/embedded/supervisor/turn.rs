@@ -170,6 +170,7 @@ impl Supervisor {
         let mut expected = true;
         loop {
             self.overdue();
+            self.tell_events();
             if self.connections.values().all(|c| c.open == 0)
                 && self.settled()
                 && let Some(program) = self.successor.take()
@@ -178,6 +179,11 @@ impl Supervisor {
             }
             if !expected && self.idle() {
                 return Ok(Ending::Idle);
+            }
+            if self.connections.is_empty()
+                && let Some((net, _)) = &mut self.net
+            {
+                net.rest(None);
             }
             let patience = if self.printing.is_empty() { self.timers.wait(self.clock.passed()) } else { Some(Duration::ZERO) };
             if self.printing.is_empty() {
@@ -342,11 +348,11 @@ impl Supervisor {
             Op::RenameContainer { container, to } => self.rename(&container, &to).map(Some),
             Op::ConnectNetwork { container, endpoint } => self.connect(ticket, &container, *endpoint),
             Op::DisconnectNetwork { container, network } => self.disconnect(ticket, &container, &network),
+            Op::RemoveNetwork { name, id } => self.dismiss(&name, id.as_deref()).map(Some),
             Op::WriteFiles { container, files } => self.write_files(ticket, &container, &files),
             Op::PullImage { .. }
             | Op::RemoveImage { .. }
             | Op::CreateNetwork(_)
-            | Op::RemoveNetwork { .. }
             | Op::CreateVolume(_)
             | Op::RemoveVolume { .. }
             | Op::RunHook { .. } => Err(EngineError::new(ErrorKind::Unsupported, format!("a supervisor doesn't {}", op.verb()))),
@@ -360,10 +366,17 @@ impl Supervisor {
 
     /// Answers a request. Nobody may be there to hear it.
     pub fn answer(&mut self, ticket: Ticket, outcome: Result<Applied, EngineError>) {
+        // What has happened is heard before what came of it.
+        self.tell_events();
         if let Some(connection) = self.connections.get_mut(&ticket.connection) {
             connection.open = connection.open.saturating_sub(1);
             self.send(ticket.connection, &wire::line(&Answer { id: ticket.request, outcome: outcome.into() }));
         }
+    }
+
+    /// Writes down for those who listen what has happened. What can't be written is not worth failing for.
+    pub fn tell_events(&mut self) {
+        let _ = self.events.flush();
     }
 
     /// Id of the container that an op is about.
@@ -410,8 +423,7 @@ impl Supervisor {
     pub fn tell(&mut self, id: &str, kind: EventKind) {
         let Some(container) = self.containers.get(id) else { return };
         let event = EngineEvent { time: self.clock.now(), container: container.identity(), kind };
-        // Events are for those who listen; what can't be written is not worth failing for.
-        let _ = self.events.append(&self.project, event);
+        self.events.append(&self.project, event);
     }
 
     /// An image by reference or id, looked up once.
