@@ -11,6 +11,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use support::{engines_required, environment};
 
 /// `consort` in `folder` with nothing of our environment.
@@ -241,6 +242,16 @@ fn exec_with(project: &Project, stdin: Kind, stdout: Kind) -> (i32, String) {
     command.stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     drop((command, theirs));
+    // One that hangs ends with words, not with the time of the whole run.
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let pid = rustix::process::Pid::from_child(&child);
+    let watch = std::thread::spawn(move || {
+        let hangs = end.recv_timeout(Duration::from_secs(120)).is_err();
+        if hangs {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        hangs
+    });
     if let Some(mut pipe) = child.stdin.take() {
         pipe.write_all(b"hello\n").unwrap();
     }
@@ -251,6 +262,8 @@ fn exec_with(project: &Project, stdin: Kind, stdout: Kind) -> (i32, String) {
     let screen = std::thread::spawn(move || drain(ours));
     let piped = child.stdout.take().map(drain);
     let code = child.wait().unwrap().code().unwrap_or(-1);
+    let _ = ended.send(());
+    assert!(!watch.join().unwrap(), "exec with input {stdin:?} and output {stdout:?} has not ended within two minutes");
     let screen = screen.join().unwrap();
     let text = match stdout {
         Kind::Terminal => screen,

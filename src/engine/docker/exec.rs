@@ -13,11 +13,14 @@ use async_trait::async_trait;
 use bollard::models::ExecConfig;
 use bollard::query_parameters::ResizeExecOptionsBuilder;
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use futures::stream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use serde::Serialize;
-use std::pin::pin;
-use tokio::io::{AsyncReadExt, ReadHalf};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf};
 
 /// How much is read at once.
 const BUFFER: usize = 32 * 1024;
@@ -75,7 +78,38 @@ async fn begin(engine: &DockerEngine, container: &Target, spec: &ExecSpec, doing
         let _ = control.resize(columns, rows).await;
     }
     let output = if tty { raw(reader, &control.doing) } else { framed(reader, &control.doing) };
-    Ok(ExecSession { output, input: Box::new(writer), control: Box::new(control) })
+    let started = (!tty).then(|| started(engine.bollard.clone(), control.id.clone()).boxed());
+    Ok(ExecSession { output, input: Box::new(Input { writer, started }), control: Box::new(control) })
+}
+
+/// Waits until a command without a terminal runs. The engine says that it does before it does, but it answers a change of
+/// size, which means nothing here, only when it does.
+async fn started(bollard: bollard::Docker, id: String) {
+    let nothing = ResizeExecOptionsBuilder::default().h(0).w(0).build();
+    // An error is an answer too: what has ended has started.
+    let _ = bollard.resize_exec(&id, nothing).await;
+}
+
+/// Input of a command. Its end is told when the command runs: the engine forgets one that comes before.
+struct Input {
+    writer: WriteHalf<Box<dyn Io>>,
+    started: Option<BoxFuture<'static, ()>>,
+}
+
+impl AsyncWrite for Input {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(started) = &mut self.started {
+            ready!(started.as_mut().poll(cx));
+            self.started = None;
+        }
+        Pin::new(&mut self.writer).poll_shutdown(cx)
+    }
 }
 
 /// The next piece of output; `None` at its end.
