@@ -27,6 +27,7 @@ pub(super) fn cure(node: &Node, shape: &Shape, at: &Trail<'_>, sources: &SourceM
         (Value::Map(_), _) => format!("write {}", describe(shape)),
         (Value::Seq(items), _) => list_for_other(items, shape, key, object),
         (Value::Int(n), _) if matches!(shape, Shape::Scalar(Scalar { format: Format::Duration, .. })) => format!("say the unit: `{n}s`"),
+        (Value::Bool(always), _) if key == "restart" && path.0.len() == 3 => format!("write `{}`", if *always { "always" } else { "\"no\"" }),
         (Value::Int(n @ (0 | 1)), _) if accepts(shape, Kinds::BOOL) => format!("write `{}`", *n == 1),
         (Value::Float(f), _) if accepts(shape, Kinds::WHOLE) && f.fract() == 0.0 && f.abs() < 1e15 => format!("write `{}`", *f as i64),
         (Value::Float(_), _) if accepts(shape, Kinds::INT) || accepts(shape, Kinds::WHOLE) => "write a whole number".to_owned(),
@@ -84,7 +85,12 @@ fn scalar_for_other(text: &str, shape: &Shape, key: &str, object: Option<&Object
         known && !v.is_empty() && !v.starts_with([' ', '/'])
     });
     let pair = text.split_once('=').filter(|_| matches!(shape, Shape::Map(_) | Shape::Either(_)) && is_map(shape));
+    let mut words = text.split_whitespace();
+    let several = words.clone().count() > 1 && words.all(|word| word.contains('='));
     match (lists, object) {
+        (Some(_), _) if pair.is_some() && several => {
+            format!("put a dash in front of each line: `- {}`", text.split_whitespace().next().unwrap_or_default())
+        }
         (_, Some(_)) if glued.is_some() => glued.map_or_else(String::new, |(k, v)| format!("put a blank behind the colon: `{k}: {v}`")),
         _ if pair.is_some() => pair.map_or_else(String::new, |(k, v)| format!("write `{k}: {}` on a line of its own below", quoted(v))),
         (Some(List { item, .. }), _) if accepts(item, Kinds::STRING) => format!("write it as a list: `[{}]`", quoted(text)),

@@ -127,6 +127,14 @@ pub(super) fn unknown_key(entry: &Entry, map: &Mapping, object: &'static Object,
             .help(help);
     }
     let root = path.0.is_empty();
+    if root
+        && !map.contains("services")
+        && let Some((version, _)) = map.entry("apiVersion").zip(map.entry("kind"))
+    {
+        return Diagnostic::error("other-format", "this is a manifest of Kubernetes, and no Compose file")
+            .at(version.key_span)
+            .help("describe what shall run under `services:`, each with its `image`");
+    }
     if looks_like_service(value) && (root || std::ptr::eq(object, &raw const SERVICE)) {
         let fault = Diagnostic::error("wrong-level", format!("`{key}` looks like a service and stands {place}")).at(*key_span);
         return match (root, map.contains("services")) {
@@ -367,6 +375,9 @@ pub(super) fn image(name: &str) -> Option<String> {
     }
     if name.contains(char::is_whitespace) {
         return Some("take the blanks out".to_owned());
+    }
+    if let Some((before, _)) = name.split_once('#') {
+        return Some(format!("put a blank in front of `#` if a comment begins there: `{before} #…`"));
     }
     if path.contains(|c: char| c.is_ascii_uppercase()) {
         let lower = path.to_ascii_lowercase();

@@ -53,6 +53,12 @@ impl<'t> Context<'t> {
         start..start + self.text[start..end].trim_ascii_end().len()
     }
 
+    /// Whether a tab stands in front of the line where the parser stopped.
+    pub(super) fn is_indented_by_tab(&self) -> bool {
+        let line = self.slice(self.line(self.at));
+        line[..line.len() - line.trim_start().len()].contains('\t')
+    }
+
     /// The line around `at` without indentation and without a comment.
     pub(super) fn content(&self, at: usize) -> Range<usize> {
         let Range { start, end } = self.line(at);

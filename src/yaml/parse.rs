@@ -97,7 +97,10 @@ fn read(source: SourceId, original: &str, text: &str, behind: usize, may_change:
                     bracket: builder.innermost(),
                     in_brackets: builder.in_brackets(),
                 };
-                let fault = classify(&error);
+                let fault = match classify(&error) {
+                    Fault::NoKey | Fault::NoItem if context.is_indented_by_tab() => Fault::Tab,
+                    fault => fault,
+                };
                 if may_change && let Some(better) = mend(&fault, &context) {
                     return Reading::Mended(better);
                 }

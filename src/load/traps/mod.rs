@@ -30,6 +30,7 @@ pub struct Trap {
 pub static TRAPS: &[Trap] = &[
     trap("anonymous-volume-in-bind", "an anonymous volume keeps a folder of the image from an earlier build"),
     trap("bind-missing", "a mounted file or folder of the host isn't there"),
+    trap("build-missing", "the folder or the Dockerfile of a build isn't there"),
     trap("dollar-in-secret", "`$` in a password is read as a variable"),
     trap("duplicate-variable", "a variable is set twice in one list or file"),
     trap("env-file-not-for-files", "a variable is looked for that only an `env_file` sets"),
@@ -55,12 +56,15 @@ pub static TRAPS: &[Trap] = &[
 /// Warnings of every load, which can be allowed too.
 static WARNINGS: &[&str] = &[
     "boolean-word",
+    "empty-source",
     "engine-refuses",
     "env-file",
     "external-name",
     "ignored-key",
     "name-of-link",
+    "no-such-folder",
     "obsolete-version",
+    "override-null",
     "several-files",
     "shell-syntax",
     "unknown-option",
