@@ -135,6 +135,16 @@ pub fn set_aside(places: &Places, name: &str) -> Result<Option<PathBuf>, EngineE
     Ok(Some(gone))
 }
 
+/// Folders of a volume that was [`set_aside`], by whomever, and that are not removed yet.
+pub fn set_aside_before(places: &Places, name: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(places.volumes()).into_iter().flatten().flatten().map(|e| e.path());
+    let is_gone = |path: &PathBuf| {
+        let rest = path.file_name().and_then(|n| n.to_str()?.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.'));
+        rest.is_some_and(|rest| rest.ends_with(".gone"))
+    };
+    entries.filter(is_gone).collect()
+}
+
 fn in_use(places: &Places, name: &str) -> Result<(), EngineError> {
     let users = users(places, name)?;
     if users.is_empty() {

@@ -82,8 +82,10 @@ impl Supervisor {
         for name in std::fs::read_to_string(&entry).unwrap_or_default().lines() {
             if volume::find(&self.places, name).is_ok_and(|v| v.is_some_and(|v| v.anonymous)) {
                 // Another container may use it: then it stays.
-                folders.extend(volume::set_aside(&self.places, name).ok().flatten());
+                let _ = volume::set_aside(&self.places, name);
             }
+            // Those that were set aside before a sudden end, too.
+            folders.extend(volume::set_aside_before(&self.places, name));
         }
         self.discard(Litter { folders, entry: Some(entry) });
     }
