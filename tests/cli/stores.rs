@@ -206,3 +206,62 @@ fn their_help_is_whole_and_other_engines_have_their_own() {
         assert!(err.contains("is about the embedded engine") && err.contains("`docker volume ls` does it for docker"), "{err}");
     }
 }
+
+/// Keys of files that were written for Docker: what changes nothing or can be done is taken without a word.
+#[test]
+fn keys_for_docker_are_taken_or_told_at_their_line() {
+    let Some(bench) = Bench::new("keys") else { return };
+    let write = |text: &str| std::fs::write(bench.folder.path().join("compose.yaml"), format!("name: {}\n{text}", bench.project)).unwrap();
+    write(
+        "services:
+  a:
+    image: busybox
+    command: sleep 1000
+    stop_signal: KILL
+    security_opt: ['label:disable', 'label=disable', 'apparmor:unconfined', 'apparmor=unconfined', 'no-new-privileges:true']
+    userns_mode: host
+    cgroup: host
+    ipc: shareable
+    isolation: default
+    volumes: [bound:/bound, memory:/memory, plain:/plain, '/etc/hostname:/x:ro,z', '/etc/hostname:/y:cached']
+    networks: [one, two]
+    logging: {driver: json-file, options: {max-size: 10m, max-file: '3'}}
+volumes:
+  bound: {driver: local, driver_opts: {type: none, o: bind, device: /etc}}
+  memory: {driver: local, driver_opts: {type: tmpfs, device: tmpfs, o: 'size=1m,uid=1000'}}
+  plain: {driver: local}
+networks:
+  one: {driver: bridge, driver_opts: {com.docker.network.bridge.enable_icc: 'true', com.docker.network.driver.mtu: '1400'}}
+  two: {attachable: true, ipam: {driver: default, options: {some: thing}}}
+",
+    );
+    let (code, _, err) = bench.run(&["up", "-d"]);
+    assert!(code == 0 && !err.contains("warning") && !err.contains("error"), "{err}");
+    let seen =
+        bench.good(&["exec", "-T", "a", "sh", "-c", "test -e /bound/passwd && stat -c %u /memory && df -k /memory | tail -1 | awk '{print $2}'"]);
+    assert_eq!(seen, "1000\n1024\n");
+    bench.good(&["down", "-v"]);
+
+    let service = |key: &str| format!("services:\n  a:\n    image: busybox\n    {key}\n");
+    for (text, place, words) in [
+        (service("userns_mode: auto"), "5:5", "`userns_mode`"),
+        (service("isolation: hyperv"), "5:5", "for containers of Windows"),
+        (service("gpus: all"), "5:5", "runtime: nvidia"),
+        (service("devices: ['vendor.example/class=all']"), "5:15", "Container Device Interface"),
+        (service("storage_opt: {size: 1G}"), "5:5", "`storage_opt`"),
+        (service("logging: {driver: gelf}"), "5:15", "json-file, local, or none"),
+        (service("volumes: ['v:/v']") + "volumes: {v: {driver: rexray}}\n", "6:15", "`local` alone"),
+        (service("networks: [n]") + "networks: {n: {driver: macvlan}}\n", "6:16", "bridge networks alone"),
+        (service("networks: [n]") + "networks: {n: {ipam: {driver: dhcp}}}\n", "6:23", "addresses"),
+    ] {
+        write(&text);
+        let told = bench.bad(&["up", "--dry-run"]);
+        assert!(told.starts_with("error[engine-cannot]: ") && told.contains(&format!("compose.yaml:{place}")), "{told}");
+        assert!(told.contains(words) && told.contains("help: take it out, or use an engine that can"), "{told}");
+    }
+    for (option, words) in [("apparmor:mine", "profiles of AppArmor"), ("label:type:mine_t", "labels of SELinux")] {
+        write(&service(&format!("security_opt: ['{option}']")));
+        let (code, _, err) = bench.run(&["up", "--dry-run"]);
+        assert!(code == 0 && err.contains("warning[engine-cannot]") && err.contains(words) && err.contains("compose.yaml:5:20"), "{err}");
+    }
+}

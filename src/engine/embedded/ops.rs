@@ -22,10 +22,10 @@ const REFUSED: [(&str, &str); 12] = [
 /// The same of what a container can do without.
 const IGNORED: [(&str, &str); 2] = [
     (
-        "services.*.security_opt~apparmor!=apparmor:unconfined|apparmor=unconfined",
+        "services.*.security_opt.*~apparmor!=apparmor:unconfined|apparmor=unconfined",
         "profiles of AppArmor are applied by another runtime alone (`runtime`)",
     ),
-    ("services.*.security_opt~label!=label:disable|label=disable", "there are no labels of SELinux here"),
+    ("services.*.security_opt.*~label!=label:disable|label=disable", "there are no labels of SELinux here"),
 ];
 const WINDOWS: &str = "it is for containers of Windows";
 const GPUS: &str = "devices by capability need a driver's helper; name them under `devices`, or take its runtime (`runtime: nvidia`)";

@@ -619,6 +619,12 @@ fn what_an_engine_can_not_do_is_said_at_its_line() {
     let only_gateway = Capabilities { gateway_priority: false, ..docker() };
     let plan = plan_up(&project, &World::of(&project).observed, &only_gateway, &UpOptions::default(), &nowhere).unwrap();
     assert_eq!(notes(&plan), "engine-cannot: this engine doesn't know `gw_priority`; it chooses the default gateway itself");
+    let labels = vec![("services.*.security_opt.*~label!=label:disable", "there are none")];
+    let no_labels = Capabilities { ignored: labels, ..docker() };
+    let labelled =
+        self::project([svc("web").with(|s| s.security_opt = ["label:disable", "label:type:x", "seccomp:unconfined"].map(Into::into).to_vec())]);
+    let plan = plan_up(&labelled, &World::of(&labelled).observed, &no_labels, &UpOptions::default(), &nowhere).unwrap();
+    assert_eq!(notes(&plan), "engine-cannot: this engine leaves `security_opt` out: there are none");
     let own_names = Capabilities { own_dns: false, ignored: vec![("services.*.domainname", "nobody asks")], ..docker() };
     let project = self::project([svc("web").with(|s| {
         s.domainname = "example.org".into();
