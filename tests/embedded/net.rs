@@ -508,6 +508,79 @@ fn neighbour() -> Inmate {
     outside
 }
 
+/// Whoever has asked by UDP before is led on by the kernel to where he was led: that is forgotten with the port.
+#[test]
+fn who_goes_on_asking_by_udp_reaches_the_container_of_now() {
+    if !may_run() {
+        return;
+    }
+    let _machine = enter_machine();
+    let outside = neighbour();
+    let mut world = World::new();
+    world.network("net");
+    let client = outside.within(|| UdpSocket::bind("203.0.113.2:4000").unwrap());
+    let ask = |word: &[u8]| {
+        // What nobody listened to before is told here, once.
+        while client.send_to(word, "203.0.113.1:5353").is_err() {}
+    };
+    let server = |inmate: &Inmate| {
+        let socket = inmate.within(|| UdpSocket::bind("0.0.0.0:53").unwrap());
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        socket
+    };
+    let heard = |socket: &UdpSocket| {
+        let mut buffer = [0; 64];
+        let (length, from) = socket.recv_from(&mut buffer).map_err(|e| e.to_string())?;
+        socket.send_to(b"well", from).map_err(|e| e.to_string())?;
+        Ok::<_, String>(buffer[..length].to_vec())
+    };
+    ask(b"nobody");
+    let (a, b, c) = (Inmate::new("aa", &["a"]), Inmate::new("bb", &["b"]), Inmate::new("cc", &["c"]));
+    let (of_a, _) = world.attach(&a, &[on("net")], &[port(53, "5353", "udp")]);
+    let at_a = server(&a);
+    ask(b"first");
+    assert_eq!(heard(&at_a), Ok(b"first".to_vec()));
+    world.net.detach(&a.id);
+    // Somebody else has the address now.
+    let (of_b, _) = world.attach(&b, &[on("net")], &[]);
+    assert_eq!(of_b[0].ipv4, of_a[0].ipv4);
+    world.attach(&c, &[on("net")], &[port(53, "5353", "udp")]);
+    let at_c = server(&c);
+    ask(b"second");
+    assert_eq!(heard(&at_c), Ok(b"second".to_vec()));
+}
+
+/// A published port is reached by IPv6 too, from another machine.
+#[test]
+fn a_published_port_is_reached_by_ipv6_from_outside() {
+    if !may_run() {
+        return;
+    }
+    let _machine = enter_machine();
+    let outside = neighbour();
+    let here = "ip -6 addr add 2001:db8::1/64 dev up0 nodad";
+    assert!(Command::new("sh").args(["-c", here]).status().unwrap().success());
+    assert!(outside.command("ip -6 addr add 2001:db8::2/64 dev up1 nodad").status().unwrap().success());
+    let mut world = World::new();
+    world.network_with(&NetworkSpec { name: "six".to_owned(), ipv6: Some(true), ..NetworkSpec::default() });
+    let a = Inmate::new("a66", &["a"]);
+    let (_, ports) = world.attach(&a, &[on("six")], &[port(80, "", "tcp")]);
+    let _web = a.serve(80, "hello");
+    let published = ports.iter().find(|p| p.host_ip == "::").unwrap().host_port;
+    let asked = outside.within(|| std::net::TcpStream::connect_timeout(&format!("[2001:db8::1]:{published}").parse().unwrap(), TIMEOUT));
+    let said = world.until(move || {
+        use std::io::{Read as _, Write as _};
+        let mut stream = asked?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.write_all(b"\n")?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).map(|_| said)
+    });
+    assert_eq!(said.unwrap().trim(), "hello");
+}
+
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The way in and out, on a machine whose other rules are made by `prepare`. What the engine had to say.
 fn in_and_out(prepare: &str) -> Vec<String> {
     let _machine = enter_machine();

@@ -6,12 +6,14 @@
 //! link      rtnetlink in words                   dns     name servers of containers
 //! nft       nf_tables in words                   etc     resolv.conf, hosts
 //! rules     the table of this engine             poll    one epoll, one timer
+//! conntrack connections under way
 //! firewall  the tables of others                 guest   inside a container's network namespace
 //! ```
 //!
 //! Everything is done by the kernel within the call, so a supervisor with one thread never waits for it.
 
 mod address;
+mod conntrack;
 mod dns;
 pub mod etc;
 mod firewall;
@@ -707,6 +709,7 @@ impl Work {
         let Some(netfilter) = &self.tools.netfilter else { return Ok(()) };
         if !placed.forwards.is_empty() {
             let _ = rules::forward(netfilter, &self.table, false, &placed.forwards);
+            conntrack::forget(netfilter, &placed.forwards);
             placed.forwards.clear();
         }
         let wrong = |r| refused(&format!("ports of {} can't be published", placed.name), &r);
@@ -729,6 +732,7 @@ impl Work {
             }
             Err(refusal) => return Err(wrong(refusal)),
         }
+        conntrack::forget(netfilter, &wanted);
         placed.forwards = wanted;
         Ok(())
     }
@@ -796,6 +800,9 @@ impl Work {
             for one in &placed.forwards {
                 let _ = rules::withdraw(netfilter, &self.table, one);
             }
+        }
+        if let Some(netfilter) = self.tools.netfilter.as_ref() {
+            conntrack::forget(netfilter, &placed.forwards);
         }
         link::silence(&self.tools.route, placed.stands.iter().map(|s| s.outside.as_str()));
         self.empty.extend(placed.namespace.map(|namespace| (id.to_owned(), namespace)));
