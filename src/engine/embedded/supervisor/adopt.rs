@@ -108,6 +108,7 @@ impl Supervisor {
             };
             self.containers.insert(id.clone(), Container::new(record, state));
         }
+        self.free_old_names();
         // In the order in which they were made: what others depend on was made before them.
         let mut ids: Vec<_> = self.containers.values().map(|c| (c.record.created, c.record.id.clone())).collect();
         ids.sort();
@@ -119,6 +120,19 @@ impl Supervisor {
             let _ = super::super::net::sweep(&self.places);
         }
         Ok(())
+    }
+
+    /// Frees the names that containers had before they got another one, where somebody was killed between the two.
+    fn free_old_names(&self) {
+        let names = if self.containers.is_empty() { None } else { std::fs::read_dir(self.places.name("")).ok() };
+        for entry in names.into_iter().flatten().flatten() {
+            let holder = std::fs::read_to_string(entry.path()).ok().and_then(|id| self.containers.get(&id));
+            if let (Some(holder), Ok(name)) = (holder, entry.file_name().into_string())
+                && holder.record.name != name
+            {
+                self.free_name(&name, &holder.record.id);
+            }
+        }
     }
 
     fn adopt_one(&mut self, id: &str) {
