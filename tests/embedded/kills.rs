@@ -117,7 +117,7 @@ fn nothing_is_left_of_fifty_kills() {
             };
             // What a killed command had asked for last its supervisor still does: a container that is about to be stopped
             // runs, for who looks just then.
-            assert!(running() == 3 || who == 0 && running() == 3, "{what}");
+            assert!(running() == 3 || who == 0 && (0..5).any(|_| running() == 3), "{what}");
             if who == 0 && !finished(stage.command(&exec).spawn().unwrap(), &exec).status.success() {
                 assert_eq!(running(), 3, "{what}");
             }
