@@ -582,11 +582,11 @@ mod tests {
     #[test]
     fn an_image_that_is_a_path_is_told_from_a_name() {
         for (reference, scheme, path) in
-            [("rootfs:/", "rootfs", "/"), ("oci:./layout:tag", "oci", "./layout:tag"), ("docker-archive:a/b.tar", "docker-archive", "a/b.tar")]
+            [("rootfs:/", "rootfs", "/"), ("oci:./layout:tag", "oci", "./layout:tag"), ("docker-archive:app.tar", "docker-archive", "app.tar")]
         {
             assert_eq!(image_path(reference), Some((scheme, path)));
         }
-        for reference in ["oci:latest", "rootfs", "docker-archive:1.0", "busybox:latest", "localhost:5000/oci:1", "oci://registry/file"] {
+        for reference in ["oci:latest", "rootfs", "rootfs:1.0", "docker-archive:", "busybox:latest", "localhost:5000/oci:1", "oci://registry/file"] {
             assert_eq!(image_path(reference), None);
         }
     }
