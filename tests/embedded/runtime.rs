@@ -252,7 +252,11 @@ impl Trial {
         let outcome = self.folder.path().join("request.json.outcome");
         // That of an earlier run would be taken for this one's.
         let _ = std::fs::remove_file(&outcome);
-        let output = Command::new(std::env::current_exe().expect("this program")).env(VARIABLE, &file).stdin(Stdio::null()).output().expect("run");
+        // As in every program with a main of Rust, which comes later than what is done here: a container that ends early must
+        // not end who writes to it.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' PIPE; exec \"$0\""]).arg(std::env::current_exe().expect("this program"));
+        let output = command.env(VARIABLE, &file).stdin(Stdio::null()).output().expect("run");
         let outcome = std::fs::read(outcome);
         let outcome = outcome.unwrap_or_else(|_| panic!("no outcome: {}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
         serde_json::from_slice(&outcome).expect("an outcome")

@@ -45,7 +45,10 @@ pub fn create(places: &Places, spec: &VolumeSpec, anonymous: bool) -> Result<Vol
         Ok(text)
     };
     let cant = |error: &std::io::Error| failed(&format!("volume {name} can't be made"), error);
-    let text = make().map_err(|e| cant(&e))?;
+    let text = make().map_err(|e| {
+        let _ = fs::remove_dir_all(&beside);
+        cant(&e)
+    })?;
     match fs::rename(&beside, &place) {
         Ok(()) => Ok(record),
         Err(error) => {

@@ -49,7 +49,17 @@ impl Root {
     /// # Errors
     /// As openat2(2).
     pub fn open(&self, path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
-        openat2(&self.folder, inner(path), flags | OFlags::CLOEXEC, mode, WITHIN)
+        self.resolve(path, flags, mode, WITHIN)
+    }
+
+    fn resolve(&self, path: &str, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd> {
+        loop {
+            match openat2(&self.folder, inner(path), flags | OFlags::CLOEXEC, mode, resolve) {
+                // Something was renamed or mounted somewhere in the system meanwhile: `..` in a link has to be resolved anew.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
     }
 
     /// A descriptor (`O_PATH`) of what is there.
@@ -65,8 +75,7 @@ impl Root {
     /// # Errors
     /// As openat2(2); `ELOOP` for a link.
     pub fn find_without_links(&self, path: &str) -> Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat2(&self.folder, inner(path), flags, Mode::empty(), WITHIN | ResolveFlags::NO_SYMLINKS)
+        self.resolve(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), WITHIN | ResolveFlags::NO_SYMLINKS)
     }
 
     /// As [`Root::find`]; what is missing is made, folders on the way as well, where links lead to.
