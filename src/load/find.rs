@@ -290,6 +290,14 @@ pub(super) fn absolute(base: &Path, path: &Path) -> PathBuf {
     normal(&base.join(path))
 }
 
+/// The way from one absolute folder to another.
+pub(super) fn relative(from: &Path, to: &Path) -> PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| std::path::Component::ParentDir);
+    let way: PathBuf = up.chain(to.components().skip(common)).collect();
+    if way.as_os_str().is_empty() { PathBuf::from(".") } else { way }
+}
+
 /// A path without `.` and `..`, by its text alone: `a/../b` is `b`, whatever `a` is.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();

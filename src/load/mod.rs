@@ -5,7 +5,8 @@
 //! | file | does |
 //! |---|---|
 //! | `find`, `remote` | which files, directory and environment |
-//! | `loader` | each file: interpolation, `check` and `canonical` by the `keys` table, `include`, `extends`, `merge`, `paths` |
+//! | `loader` | each file: interpolation, `check` and `canonical` by the `keys` table, `extends`, `merge`, `paths` |
+//! | `include` | what an entry of `include` brings |
 //! | `normalize` | defaults, implicit dependencies and networks, real names, env and label files |
 //! | `lower` | canonical tree → typed model |
 //! | `consistency` | whether the whole makes sense |
@@ -25,6 +26,7 @@ pub mod dotenv;
 mod drives;
 pub mod explain;
 mod find;
+mod include;
 pub mod interpolate;
 pub mod keys;
 mod loader;
