@@ -53,7 +53,7 @@ impl Authority {
     }
 }
 
-/// What the first process of a container needs to know.
+/// What whoever makes a container needs to know of it: its first process, or the one that has another runtime do it.
 #[derive(Debug)]
 pub struct Container<'a> {
     pub spec: &'a ContainerSpec,

@@ -385,13 +385,13 @@ fn clone_failed(error: &std::io::Error) -> EngineError {
     super::record::failed(what, error)
 }
 
-/// Makes the first process of a container, in its namespaces and groups, stopped before it touches its network. The
-/// caller must be single-threaded.
-///
-/// # Errors
-/// Namespaces that can't be had, a spec that can't be honoured.
-pub fn prepare(spec: &ContainerSpec, around: &Surroundings<'_>, streams: Streams) -> Result<Prepared, EngineError> {
-    let flags = namespaces(spec, around)?;
+/// All that whoever makes a container with these namespaces of its own needs to know of it.
+fn container<'a>(
+    spec: &'a ContainerSpec,
+    around: &'a Surroundings<'a>,
+    own: libc::c_int,
+    authority: child::Authority,
+) -> Result<child::Container<'a>, EngineError> {
     let container = child::Container {
         spec,
         around,
@@ -399,12 +399,23 @@ pub fn prepare(spec: &ContainerSpec, around: &Surroundings<'_>, streams: Streams
         base: rootfs::base_layer(around.upper.parent().unwrap_or(around.upper))?,
         nodes: device::wanted(&spec.resources.devices, spec.security.privileged)?,
         sysctls: sysctl::of(spec)?,
-        authority: child::Authority::of(spec)?,
-        own: flags,
+        authority,
+        own,
         own_cgroup: own_cgroup(spec),
     };
     limit::check(&spec.resources.ulimits)?;
     beyond_us(spec)?;
+    Ok(container)
+}
+
+/// Makes the first process of a container, in its namespaces and groups, stopped before it touches its network. The
+/// caller must be single-threaded.
+///
+/// # Errors
+/// Namespaces that can't be had, a spec that can't be honoured.
+pub fn prepare(spec: &ContainerSpec, around: &Surroundings<'_>, streams: Streams) -> Result<Prepared, EngineError> {
+    let flags = namespaces(spec, around)?;
+    let container = container(spec, around, flags, child::Authority::of(spec)?)?;
     let copy = copy(flags, Groups::All(around.cgroup), around.pid_of, |line| child::begin(&container, streams, line))?;
     Ok(Prepared { pid: copy.pid, pidfd: copy.pidfd, status: copy.status, go: copy.go })
 }

@@ -27,9 +27,8 @@ mod shepherd;
 
 pub use find::find;
 
-use super::command::Command;
 use super::error::{Told as _, refused};
-use super::{Copy, Groups, Prepared, Streams, Surroundings, child, copy, device, hostname, namespaces, rootfs, seccomp, sysctl};
+use super::{Copy, Groups, Prepared, Streams, Surroundings, child, copy, namespaces, seccomp};
 use crate::engine::embedded::record::OciRuntime;
 use crate::engine::embedded::sys::process::{Cloned, clone, exit};
 use crate::world::{ContainerSpec, EngineError};
@@ -78,20 +77,11 @@ pub fn prepare(
     } else {
         seccomp::oci(&authority.options.seccomp, authority.capabilities)?
     };
-    super::limit::check(&spec.resources.ulimits)?;
-    super::beyond_us(spec)?;
     let shepherd = shepherd::Shepherd {
         runtime,
         files: Files::of(run),
-        spec,
-        around,
-        command: Command::of(spec, &around.image.config, &hostname(spec, around.id))?,
-        base: rootfs::base_layer(around.upper.parent().unwrap_or(around.upper))?,
-        nodes: device::wanted(&spec.resources.devices, spec.security.privileged)?,
-        sysctls: sysctl::of(spec)?,
-        authority,
+        container: super::container(spec, around, own, authority)?,
         profile,
-        own,
         limited,
         home: File::open("/proc/self/ns/net").told(|| "the host's network can't be looked at".into())?,
     };

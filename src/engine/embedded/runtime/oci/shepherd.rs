@@ -1,20 +1,18 @@
 //! The life of a shepherd: a copy of the supervisor that mounts what a container needs where only it and the runtime see
 //! it, has the runtime start the container, and ends.
 
-use super::super::command::Command;
-use super::super::device::Node;
 use super::super::error::{Told as _, refused};
 use super::super::mounts::{self, Staged};
 use super::super::path::{Make, Root, clean};
 use super::super::rootfs::{self, attach, copy_of};
-use super::super::{Streams, Surroundings, child, hostname, user};
+use super::super::{Streams, child, hostname, user};
 use super::call::call;
 use super::config::{Facts, config, has_network, ties};
 use super::{Files, find, make_folder};
 use crate::engine::embedded::cgroup;
 use crate::engine::embedded::record::OciRuntime;
 use crate::engine::embedded::sys::process::{close_all_but, close_on_exec, exit};
-use crate::world::{ContainerSpec, EngineError, ErrorKind};
+use crate::world::{EngineError, ErrorKind};
 use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -30,16 +28,8 @@ use std::path::{Path, PathBuf};
 pub struct Shepherd<'a> {
     pub runtime: &'a OciRuntime,
     pub files: Files,
-    pub spec: &'a ContainerSpec,
-    pub around: &'a Surroundings<'a>,
-    pub command: Command,
-    pub base: PathBuf,
-    pub nodes: Vec<Node>,
-    pub sysctls: Vec<(String, String)>,
-    pub authority: child::Authority,
+    pub container: child::Container<'a>,
     pub profile: Option<serde_json::Value>,
-    /// Namespaces that the container has of its own (`CLONE_NEW…`).
-    pub own: libc::c_int,
     pub limited: bool,
     /// The host's network namespace.
     pub home: File,
@@ -54,7 +44,7 @@ pub fn begin(shepherd: &Shepherd<'_>, streams: Streams, line: &mut child::Line) 
 }
 
 fn drive(shepherd: &Shepherd<'_>, streams: Streams, line: &child::Line) -> Result<(), EngineError> {
-    let (spec, around, files) = (shepherd.spec, shepherd.around, &shepherd.files);
+    let (spec, around, files) = (shepherd.container.spec, shepherd.container.around, &shepherd.files);
     child::fresh(&streams, line, &[around.network_of, around.ipc_of, around.pid_of, Some(shepherd.home.as_fd())])?;
     line.wait()?;
     if let Some(other) = around.network_of {
@@ -78,7 +68,7 @@ fn drive(shepherd: &Shepherd<'_>, streams: Streams, line: &child::Line) -> Resul
     let folders = [bundle.join("rootfs"), bundle.join("mounts"), files.state.clone()];
     folders.iter().try_for_each(|f| make_folder(f)).told(|| format!("{} can't be made", bundle.display()))?;
     let [rootfs, places, _] = &folders;
-    let tree = rootfs::overlay(&shepherd.base, &around.image.layers, around.upper)?;
+    let tree = rootfs::overlay(&shepherd.container.base, &around.image.layers, around.upper)?;
     open(rootfs).and_then(|place| attach(&tree, place)).told(|| "the container's root can't be mounted".into())?;
     let root = Root::at(tree);
     let ties_of = |target: &str| around.mounts.iter().find(|m| clean(&m.point.target) == target).map_or("", |m| ties(&m.kind)).to_owned();
@@ -87,9 +77,9 @@ fn drive(shepherd: &Shepherd<'_>, streams: Streams, line: &child::Line) -> Resul
     for file in around.files {
         write(&root, &staged, file)?;
     }
-    make_working_folder(&root, &staged, &shepherd.command.folder)?;
-    let who = user::find(&root, &shepherd.command.user, &spec.security.group_add)?;
-    let mut command = shepherd.command.clone();
+    make_working_folder(&root, &staged, &shepherd.container.command.folder)?;
+    let who = user::find(&root, &shepherd.container.command.user, &spec.security.group_add)?;
+    let mut command = shepherd.container.command.clone();
     if command.variable("HOME").is_none_or(str::is_empty) {
         command.set(&format!("HOME={}", who.home));
     }
@@ -103,14 +93,14 @@ fn drive(shepherd: &Shepherd<'_>, streams: Streams, line: &child::Line) -> Resul
         hostname: &hostname(spec, around.id),
         command: &command,
         user: &who,
-        capabilities: shepherd.authority.capabilities,
-        options: &shepherd.authority.options,
+        capabilities: shepherd.container.authority.capabilities,
+        options: &shepherd.container.authority.options,
         profile: shepherd.profile.as_ref(),
-        nodes: &shepherd.nodes,
-        sysctls: &shepherd.sysctls,
+        nodes: &shepherd.container.nodes,
+        sysctls: &shepherd.container.sysctls,
         cgroup: around.cgroup,
-        own: shepherd.own,
-        own_cgroup: super::super::own_cgroup(spec),
+        own: shepherd.container.own,
+        own_cgroup: shepherd.container.own_cgroup,
         network: network.as_deref(),
         pid_of: around.pid_of.and_then(pid_of),
         ipc_of: around.ipc_of.and_then(pid_of),
@@ -127,7 +117,7 @@ fn drive(shepherd: &Shepherd<'_>, streams: Streams, line: &child::Line) -> Resul
 
 /// Has the runtime create the container and start it; tells the supervisor of its process and its terminal.
 fn run(shepherd: &Shepherd<'_>, streams: Streams, uid: u32, line: &child::Line) -> Result<(), EngineError> {
-    let (runtime, files, id) = (shepherd.runtime, &shepherd.files, shepherd.around.id);
+    let (runtime, files, id) = (shepherd.runtime, &shepherd.files, shepherd.container.around.id);
     let bundle = files.bundle.to_string_lossy();
     let pid_file = files.bundle.join("pid");
     let pid_text = pid_file.to_string_lossy();
