@@ -693,16 +693,39 @@ fn namespaces_are_shared() {
     assert_eq!(outcome.outputs.get(1).map(String::as_str), Some("sleep\npid\nipc\nnet\n"), "{outcome:?}");
 }
 
+/// Below `data` a folder `real`, and `link`, which leads to `outside`.
+fn swappable(outside: &Path, data: &Path) {
+    for path in [outside, &data.join("real")] {
+        std::fs::create_dir_all(path).expect("made");
+    }
+    std::os::unix::fs::symlink(outside, data.join("link")).expect("linked");
+}
+
+/// Runs it so often while `real` and `link` change places without end. Whether one begins is a matter of luck.
+fn runs_while_swapped(trial: &Trial, data: &Path, times: usize) -> Vec<Outcome> {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let outputs = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let _ = rustix::fs::renameat_with(rustix::fs::CWD, data.join("real"), rustix::fs::CWD, data.join("link"), flags);
+            }
+        });
+        let outputs = std::panic::catch_unwind(|| (0..times).map(|_| trial.run()).collect());
+        // Whatever came of it: the scope waits for the other thread.
+        done.store(true, Ordering::Relaxed);
+        outputs
+    });
+    outputs.expect("containers that begin or say why not")
+}
+
 /// A folder that is a link at one moment and a folder at the next, while things are mounted and written in it.
 #[test]
 fn races_of_links_lead_nowhere() {
     let Some(mut trial) = trial("true") else { return };
     let folder = folder_of(&trial);
     let (outside, data) = (folder.join("outside"), folder.join("data"));
-    for path in [&outside, &data.join("real")] {
-        std::fs::create_dir_all(path).expect("made");
-    }
-    std::os::unix::fs::symlink(&outside, data.join("link")).expect("linked");
+    swappable(&outside, &data);
     trial.request.mounts = vec![
         ResolvedMount {
             point: MountPoint { source: data.display().to_string(), target: "/vol".into(), ..MountPoint::default() },
@@ -712,20 +735,7 @@ fn races_of_links_lead_nowhere() {
     ];
     trial.request.files =
         vec![FileSpec { path: "/vol/real/file".into(), content: b"x".to_vec(), uid: String::new(), gid: String::new(), mode: 0o600 }];
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let flags = rustix::fs::RenameFlags::EXCHANGE;
-                let _ = rustix::fs::renameat_with(rustix::fs::CWD, data.join("real"), rustix::fs::CWD, data.join("link"), flags);
-            }
-        });
-        // Whether one begins is a matter of luck.
-        for _ in 0..10 {
-            trial.run();
-        }
-        done.store(true, Ordering::Relaxed);
-    });
+    runs_while_swapped(&trial, &data, 10);
     assert_eq!(std::fs::read_dir(&outside).expect("there").count(), 0, "something was made outside");
 }
 
@@ -735,31 +745,15 @@ fn races_of_parts_of_volumes_lead_nowhere() {
     let Some(mut trial) = trial("cat /part/file; ls /part") else { return };
     let folder = folder_of(&trial);
     let (outside, data) = (folder.join("outside"), folder.join("volume/_data"));
-    for path in [&outside, &data.join("real")] {
-        std::fs::create_dir_all(path).expect("made");
-    }
+    swappable(&outside, &data);
     std::fs::write(outside.join("file"), "secret").expect("written");
     std::fs::write(data.join("real/file"), "inside").expect("written");
-    std::os::unix::fs::symlink(&outside, data.join("link")).expect("linked");
     let kind = MountKind::Volume { name: None, nocopy: true, subpath: "real".into(), labels: BTreeMap::new(), inherited: false };
     let point = MountPoint { source: data.display().to_string(), target: "/part".into(), ..MountPoint::default() };
     trial.request.mounts = vec![ResolvedMount { point, kind, anonymous: false }];
     assert!(trial.output().starts_with("inside"));
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let flags = rustix::fs::RenameFlags::EXCHANGE;
-                let _ = rustix::fs::renameat_with(rustix::fs::CWD, data.join("real"), rustix::fs::CWD, data.join("link"), flags);
-            }
-        });
-        // Whether one begins is a matter of luck.
-        let outputs = std::panic::catch_unwind(|| (0..20).map(|_| trial.run()).collect::<Vec<_>>());
-        // Whatever came of it: the scope waits for the other thread.
-        done.store(true, Ordering::Relaxed);
-        let outputs = outputs.expect("containers that begin or say why not");
-        assert!(outputs.iter().all(|o| !o.outputs.iter().any(|text| text.contains("secret"))), "{outputs:?}");
-    });
+    let outputs = runs_while_swapped(&trial, &data, 20);
+    assert!(outputs.iter().all(|o| !o.outputs.iter().any(|text| text.contains("secret"))), "{outputs:?}");
 }
 
 /// A `/dev` of an image or a volume whose `null` leads to what it is to hide.
